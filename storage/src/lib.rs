@@ -1,1 +1,37 @@
-//! Placeholder.
+//! Keys, values and time as numbers: the striped store of Millpond.
+//!
+//! Promises: every access sees deadlines as they are, SCAN returns a key that stays exactly once, `used` equals what a
+//! recount finds, multi-key steps are atomic. Refuses: sockets, clocks, randomness, threads, logging and everything
+//! about RESP; time and seeds are arguments ([`Cx`]).
+//!
+//! Start reading at [`Access::one`]; an entry is reached only through a [`LiveRef`].
+
+#![warn(missing_docs)]
+
+mod access;
+mod entry;
+mod evict;
+mod exclusive;
+mod hash;
+pub mod limits;
+mod memory;
+mod scan;
+mod segment;
+mod slot;
+mod store;
+mod stripe;
+mod table;
+mod time;
+mod value;
+mod wheel;
+
+pub use access::{Access, DbStats, Participant, StoreCounts, Watch};
+pub use evict::Policy;
+pub use hash::{Hasher, KeyHash};
+pub use memory::good_size;
+pub use scan::Position;
+pub use slot::{LiveRef, Slot, VacantRef};
+pub use store::{Layout, Memory, Store};
+pub use stripe::Db;
+pub use time::{Cx, Millis};
+pub use value::{Detached, Kind, NewValue, Value};

@@ -1,0 +1,239 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::error::{Error, Result, fail};
+use crate::server::{Place, Recipe};
+
+/// What can be measured, in the order it runs.
+pub const SCENARIOS: [&str; 6] = ["throughput", "memory", "memory-sweep", "idle", "stall", "scan"];
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The first is ours, the others are its peers.
+    pub recipes: Vec<Recipe>,
+    pub scenarios: Vec<&'static str>,
+    pub seed: u64,
+    pub keys: u64,
+    pub value_size: usize,
+    pub connections: usize,
+    pub depths: Vec<usize>,
+    pub rounds: usize,
+    pub duration: Duration,
+    /// Open loop at this many requests per second instead of saturation.
+    pub rate: Option<f64>,
+    /// A second pass at this share (0..1) of the slowest server's maximum.
+    pub equal_rate: Option<f64>,
+    /// Share (0..1) of reads that find nothing.
+    pub miss_share: f64,
+    pub memory_keys: u64,
+    pub mixed_values: bool,
+    pub settle: Duration,
+    pub idle_connections: usize,
+    pub stall_rate: f64,
+    pub server_core: usize,
+    pub generator_core: usize,
+    pub json: Option<PathBuf>,
+    /// The command line as given.
+    pub invocation: String,
+}
+
+fn command() -> Command {
+    fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+        Arg::new(name).long(name).value_name("N").default_value(default).value_parser(value_parser!(u64).range(0..)).help(help)
+    }
+    fn real(name: &'static str, help: &'static str) -> Arg {
+        Arg::new(name).long(name).value_name("X").value_parser(value_parser!(f64)).help(help)
+    }
+    fn flag(name: &'static str, help: &'static str) -> Arg {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    }
+    Command::new("compare")
+        .about("Measures servers side by side: CPU per request, latency, memory, stalls. The first server is ours, the others its peers.")
+        .arg(
+            Arg::new("server")
+                .long("server")
+                .value_name("NAME=COMMAND")
+                .action(ArgAction::Append)
+                .required(true)
+                .help("A server to measure; NAME begins with millpond, valkey, redis or memcached, which tells the flags to add"),
+        )
+        .next_help_heading("Scenarios (default: throughput)")
+        .arg(flag("throughput", "SET and GET at each depth: CPU per request, rate, latency"))
+        .arg(flag("memory", "Resident bytes per key beyond key and value, with and without a TTL"))
+        .arg(flag("memory-sweep", "The same at 8 sizes over one doubling: mean and maximum"))
+        .arg(flag("idle", "Cost of idle connections: bytes each, and the slowdown of busy ones"))
+        .arg(flag("stall", "Latency of a steady client while KEYS, SCAN, DEL of all keys and FLUSHALL run"))
+        .arg(flag("scan", "SCAN under concurrent writes: missing and repeated keys"))
+        .arg(flag("all", "Every scenario"))
+        .next_help_heading("Traffic")
+        .arg(number("seed", "20260", "Seed of keys, values and the order of requests"))
+        .arg(number("keys", "1000000", "Keys stored; requests are uniform over them"))
+        .arg(number("value-size", "64", "Bytes per value"))
+        .arg(number("connections", "50", "Busy connections"))
+        .arg(
+            Arg::new("depths")
+                .long("depths")
+                .value_name("N,..")
+                .value_delimiter(',')
+                .default_value("1,16,64")
+                .value_parser(value_parser!(u64).range(1..=10_000))
+                .help("Pipeline depths"),
+        )
+        .arg(number("rounds", "7", "Interleaved rounds"))
+        .arg(real("seconds", "Seconds per measured cell [default: 3]"))
+        .arg(real("rate", "Open loop at this many requests per second instead of saturation"))
+        .arg(real("equal-rate", "Then measure again with all at this percentage of the slowest server's maximum"))
+        .arg(real("miss-percent", "Percentage of reads that find nothing [default: 0]"))
+        .next_help_heading("Other scenarios")
+        .arg(number("memory-keys", "3000000", "Keys of the memory scenario; the sweep goes from here to the double"))
+        .arg(flag("mixed-values", "Memory with values of value-size -7 ..= +8 bytes in turn"))
+        .arg(real("settle", "Seconds of steady memory before it is read [default: 10]"))
+        .arg(number("idle-connections", "10000", "Idle connections"))
+        .arg(real("stall-rate", "Requests per second of the steady client [default: 20000]"))
+        .next_help_heading("Machine and output")
+        .arg(number("server-core", "0", "Core of the servers"))
+        .arg(number("generator-core", "1", "Core of the load generator"))
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Write the raw results here"),
+        )
+        .arg(flag("quick", "A smoke run of about a minute: 2 rounds of 0.5 s, 100,000 keys, 300,000 for memory, 1 s to settle"))
+}
+
+impl Options {
+    pub fn from_args() -> Result<Self> {
+        let invocation = std::env::args().skip(1).map(|arg| quoted(&arg)).collect::<Vec<_>>().join(" ");
+        Self::from_matches(&command().get_matches(), invocation)
+    }
+
+    fn from_matches(matches: &ArgMatches, invocation: String) -> Result<Self> {
+        let quick = matches.get_flag("quick");
+        let number = |name: &str, when_quick: u64| match matches.value_source(name) {
+            Some(ValueSource::DefaultValue) if quick => when_quick,
+            _ => *matches.get_one::<u64>(name).expect("every number has a default"),
+        };
+        let plain = |name: &str| *matches.get_one::<u64>(name).expect("every number has a default");
+        let real = |name: &str| matches.get_one::<f64>(name).copied();
+        let recipes = matches
+            .get_many::<String>("server")
+            .into_iter()
+            .flatten()
+            .map(|text| Recipe::parse(text))
+            .collect::<Result<Vec<_>>>()?;
+        let mut scenarios: Vec<_> =
+            SCENARIOS.into_iter().filter(|name| matches.get_flag("all") || matches.get_flag(name)).collect();
+        if scenarios.is_empty() {
+            scenarios.push("throughput");
+        }
+        let options = Self {
+            recipes,
+            scenarios,
+            seed: plain("seed"),
+            keys: number("keys", 100_000),
+            value_size: plain("value-size") as usize,
+            connections: plain("connections") as usize,
+            depths: matches.get_many::<u64>("depths").into_iter().flatten().map(|&depth| depth as usize).collect(),
+            rounds: number("rounds", 2) as usize,
+            duration: seconds("seconds", real("seconds").unwrap_or(if quick { 0.5 } else { 3.0 }))?,
+            rate: real("rate"),
+            equal_rate: real("equal-rate").map(|percent| percent / 100.0),
+            miss_share: real("miss-percent").unwrap_or(0.0) / 100.0,
+            memory_keys: number("memory-keys", 300_000),
+            mixed_values: matches.get_flag("mixed-values"),
+            settle: seconds("settle", real("settle").unwrap_or(if quick { 1.0 } else { 10.0 }))?,
+            idle_connections: number("idle-connections", 1000) as usize,
+            stall_rate: real("stall-rate").unwrap_or(20_000.0),
+            server_core: plain("server-core") as usize,
+            generator_core: plain("generator-core") as usize,
+            json: matches.get_one::<PathBuf>("json").cloned(),
+            invocation,
+        };
+        options.check()?;
+        Ok(options)
+    }
+
+    /// Where servers run, and for how many connections: the idle ones only when they are measured.
+    pub fn place(&self) -> Place {
+        /// Control, filling and heavy commands, with room.
+        const OTHERS: usize = 64;
+        let idle = if self.scenarios.contains(&"idle") { self.idle_connections } else { 0 };
+        Place { core: self.server_core, connections: idle + self.connections + OTHERS }
+    }
+
+    fn check(&self) -> Result<()> {
+        for (index, recipe) in self.recipes.iter().enumerate() {
+            if self.recipes[..index].iter().any(|other| other.name == recipe.name) {
+                fail!("two servers are named {}", recipe.name);
+            }
+        }
+        let positive = |value: Option<f64>| value.is_none_or(|value| value.is_finite() && value > 0.0);
+        let checks = [
+            (self.keys >= 1 && self.keys <= 1 << 30, "--keys must be 1..=2^30"),
+            (self.memory_keys >= 2_000, "--memory-keys must be at least 2,000"),
+            ((1..=1 << 20).contains(&self.value_size), "--value-size must be 1..=1048576"),
+            (!self.mixed_values || self.value_size >= 8, "--mixed-values needs --value-size of at least 8"),
+            ((1..=10_000).contains(&self.connections), "--connections must be 1..=10000"),
+            (self.rounds >= 1, "--rounds must be at least 1"),
+            ((0.0..0.99).contains(&self.miss_share), "--miss-percent must be in 0..99"),
+            (positive(self.rate), "--rate must be above 0"),
+            (positive(self.equal_rate), "--equal-rate must be above 0"),
+            (positive(Some(self.stall_rate)), "--stall-rate must be above 0"),
+            (self.rate.is_none() || self.equal_rate.is_none(), "--rate and --equal-rate exclude each other"),
+            (self.server_core != self.generator_core, "servers and generator need a core each"),
+        ];
+        match checks.into_iter().find(|(holds, _)| !holds) {
+            Some((_, text)) => Err(Error::new(text)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn seconds(name: &str, value: f64) -> Result<Duration> {
+    match Duration::try_from_secs_f64(value) {
+        Ok(duration) if value > 0.0 => Ok(duration),
+        _ => fail!("--{name} must be above 0"),
+    }
+}
+
+/// The argument as a shell would take it back.
+fn quoted(arg: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./,:+%@".contains(c);
+    if !arg.is_empty() && arg.chars().all(plain) { arg.to_owned() } else { format!("'{}'", arg.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Options> {
+        let args = ["compare", "--server", "millpond=a", "--server", "valkey=b"].iter().chain(args);
+        Options::from_matches(
+            &command().try_get_matches_from(args).map_err(|error| Error::new(error.to_string()))?,
+            String::new(),
+        )
+    }
+
+    #[test]
+    fn quick_changes_defaults_and_never_what_was_asked_for() {
+        assert_eq!(parse(&[]).unwrap().keys, 1_000_000);
+        let quick = parse(&["--quick", "--keys", "5"]).unwrap();
+        assert_eq!((quick.keys, quick.rounds, quick.scenarios), (5, 2, vec!["throughput"]));
+        assert_eq!(parse(&["--all"]).unwrap().scenarios, SCENARIOS);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for args in [&["--keys", "0"][..], &["--rate", "1", "--equal-rate", "60"], &["--server", "valkey=c"], &["--seconds", "0"]]
+        {
+            assert!(parse(args).is_err(), "{args:?}");
+        }
+    }
+}

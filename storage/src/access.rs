@@ -1,0 +1,573 @@
+//! How threads use the store: a [`Participant`] begins batches, an [`Access`] is one batch.
+
+use crate::exclusive::{Exclusive, Member};
+use crate::hash::KeyHash;
+use crate::limits::{LARGE_WRITE_BYTES, VICTIMS_PER_WRITE};
+use crate::scan::Position;
+use crate::slot::Slot;
+use crate::store::Store;
+use crate::stripe::{Db, Physical, Stripe};
+use crate::time::{Cx, draw};
+use crate::value::Kind;
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+
+/// Wheel records looked at in one stripe per tick: about 50 us when all are due.
+const REAP_RECORDS: usize = 256;
+
+/// A thread's right to use the store.
+pub struct Participant<'s> {
+    store: &'s Store,
+    member: Member,
+}
+
+impl<'s> Participant<'s> {
+    pub(crate) fn new(store: &'s Store) -> Self {
+        Self {
+            store,
+            member: store.exclusion.join(),
+        }
+    }
+
+    /// Begins a batch. While it lives nobody gets exclusive access, so it should be short (some 100 us).
+    #[inline]
+    pub fn batch(&mut self) -> Access<'_> {
+        self.store.exclusion.enter(self.member);
+        Access {
+            store: self.store,
+            member: self.member,
+            held: Held::Nothing,
+        }
+    }
+}
+
+/// What a batch holds beyond its right to be in the store.
+enum Held<'s> {
+    /// Each call locks the stripe it needs.
+    Nothing,
+    /// These stripes, ascending; no others may be touched.
+    Stripes(SmallVec<[(u32, MutexGuard<'s, Stripe>); 8]>),
+    /// Everything: nobody else is in the store.
+    All { _exclusive: Exclusive<'s> },
+}
+
+/// One thread inside the store. Calls lock for themselves, unless made inside [`Access::atomically`] or
+/// [`Access::exclusively`].
+pub struct Access<'s> {
+    store: &'s Store,
+    member: Member,
+    held: Held<'s>,
+}
+
+impl Drop for Access<'_> {
+    fn drop(&mut self) {
+        if !matches!(self.held, Held::All { .. }) {
+            self.store.exclusion.leave(self.member);
+        }
+    }
+}
+
+/// Keys of a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DbStats {
+    /// Keys, those past their deadline but not yet freed included.
+    pub keys: usize,
+    /// Keys with a deadline.
+    pub expiring: usize,
+    /// Mean time to live of those, in ms.
+    pub average_ttl_ms: u64,
+}
+
+/// Counts since the start of the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreCounts {
+    /// Changes to live entries.
+    pub changes: u64,
+    /// Entries freed because their deadline had passed.
+    pub expired: u64,
+    /// Entries evicted.
+    pub evicted: u64,
+}
+
+/// What a watched key looked like when the watch began.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    db: Db,
+    kh: KeyHash,
+    key: Box<[u8]>,
+    version: u64,
+    live: bool,
+}
+
+impl Watch {
+    /// Whether this is a watch of that key.
+    pub fn is_of(&self, db: Db, key: &[u8]) -> bool {
+        self.db == db && *self.key == *key
+    }
+}
+
+impl<'s> Access<'s> {
+    /// The store this batch is in.
+    pub fn store(&self) -> &'s Store {
+        self.store
+    }
+
+    /// The hash of a key.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        self.store.hasher().hash(key)
+    }
+
+    fn with_stripe<R>(&mut self, index: usize, act: impl FnOnce(&mut Stripe) -> R) -> R {
+        match &mut self.held {
+            Held::Nothing | Held::All { .. } => act(&mut self.store.stripes[index].0.lock()),
+            Held::Stripes(held) => {
+                let at = held
+                    .binary_search_by_key(&(index as u32), |(stripe, _)| *stripe)
+                    .expect("inside `atomically` only the declared keys are touched");
+                act(&mut held[at].1)
+            }
+        }
+    }
+
+    /// Runs `act` on what there is under `key`, atomically for that key.
+    #[inline]
+    pub fn one<R>(
+        &mut self,
+        db: Db,
+        kh: KeyHash,
+        key: &[u8],
+        cx: &Cx,
+        act: impl FnOnce(Slot<'_>) -> R,
+    ) -> R {
+        let store = self.store;
+        let physical = store.physical(db);
+        self.with_stripe(kh.stripe(store.stripe_bits), |stripe| {
+            stripe.one((db, physical), kh, key, cx, store.env(), &store.memory, act)
+        })
+    }
+
+    /// Runs `act` with the stripes of all these keys locked, so that it is one step for everybody else. Inside, only
+    /// these keys may be touched. Nested calls are part of the outer one, whose keys must contain theirs.
+    pub fn atomically<R>(
+        &mut self,
+        keys: impl IntoIterator<Item = KeyHash>,
+        act: impl FnOnce(&mut Self) -> R,
+    ) -> R {
+        if !matches!(self.held, Held::Nothing) {
+            return act(self);
+        }
+        let mut stripes: SmallVec<[u32; 16]> = keys
+            .into_iter()
+            .map(|kh| kh.stripe(self.store.stripe_bits) as u32)
+            .collect();
+        stripes.sort_unstable();
+        stripes.dedup();
+        // Ascending order everywhere: no two threads can wait for each other.
+        let guards = stripes
+            .iter()
+            .map(|index| (*index, self.store.stripes[*index as usize].0.lock()))
+            .collect();
+        self.held = Held::Stripes(guards);
+        let result = act(self);
+        self.held = Held::Nothing;
+        result
+    }
+
+    /// Runs `act` while nobody else is in the store, so that it is one step whatever it touches. Must not be called
+    /// inside [`atomically`](Self::atomically).
+    pub fn exclusively<R>(&mut self, act: impl FnOnce(&mut Self) -> R) -> R {
+        match self.held {
+            Held::All { .. } => return act(self),
+            Held::Stripes(_) => {
+                unreachable!("exclusive access inside `atomically` could wait for itself")
+            }
+            Held::Nothing => {}
+        }
+        self.store.exclusion.leave(self.member);
+        self.held = Held::All {
+            _exclusive: self.store.exclusion.take(self.member),
+        };
+        let result = act(self);
+        self.held = Held::Nothing;
+        self.store.exclusion.enter(self.member);
+        result
+    }
+
+    /// Begins to watch a key; end it with [`unwatch`](Self::unwatch).
+    pub fn watch(&mut self, db: Db, key: &[u8], cx: &Cx) -> Watch {
+        let (store, kh) = (self.store, self.hash(key));
+        let physical = store.physical(db);
+        let (version, live) = self.with_stripe(kh.stripe(store.stripe_bits), |stripe| {
+            stripe.watch((db, physical), kh, key, cx, store.env())
+        });
+        Watch {
+            db,
+            kh,
+            key: key.into(),
+            version,
+            live,
+        }
+    }
+
+    /// Whether a watched key was changed, flushed, evicted, or has expired since the watch began.
+    pub fn is_changed(&mut self, watch: &Watch, cx: &Cx) -> bool {
+        let store = self.store;
+        let physical = store.physical(watch.db);
+        self.with_stripe(watch.kh.stripe(store.stripe_bits), |stripe| {
+            stripe.watched_version(watch.db, watch.kh) != Some(watch.version)
+                || (watch.live && !stripe.is_live(physical, watch.kh, &watch.key, cx, store.env()))
+        })
+    }
+
+    /// The hash of a watched key, to name it in [`atomically`](Self::atomically).
+    pub fn watch_hash(&self, watch: &Watch) -> KeyHash {
+        watch.kh
+    }
+
+    /// Ends a watch.
+    pub fn unwatch(&mut self, watch: &Watch) {
+        let stripe = watch.kh.stripe(self.store.stripe_bits);
+        self.with_stripe(stripe, |stripe| stripe.unwatch(watch.db, watch.kh));
+    }
+
+    fn fold_stripes<T>(&mut self, mut state: T, mut act: impl FnMut(&mut T, &mut Stripe)) -> T {
+        for index in 0..self.store.stripes.len() {
+            self.with_stripe(index, |stripe| act(&mut state, stripe));
+        }
+        state
+    }
+
+    /// Number of keys in a database, dead ones not yet freed included.
+    pub fn db_size(&mut self, db: Db) -> usize {
+        let physical = self.store.physical(db);
+        self.fold_stripes(0, |sum, stripe| {
+            *sum += stripe.table(physical).map_or(0, |table| table.len())
+        })
+    }
+
+    /// Keys, keys with a deadline, and their average time to live.
+    pub fn db_stats(&mut self, db: Db, cx: &Cx) -> DbStats {
+        let physical = self.store.physical(db);
+        let (keys, expiring, sum) = self.fold_stripes((0, 0, 0u128), |sum, stripe| {
+            if let Some(table) = stripe.table(physical) {
+                *sum = (
+                    sum.0 + table.len(),
+                    sum.1 + table.expiring(),
+                    sum.2 + table.deadline_sum_ms(),
+                );
+            }
+        });
+        let mean = if expiring == 0 {
+            0
+        } else {
+            (sum / expiring as u128) as u64
+        };
+        DbStats {
+            keys,
+            expiring,
+            average_ttl_ms: mean.saturating_sub(cx.now.0),
+        }
+    }
+
+    /// Counts over all stripes.
+    pub fn counts(&mut self) -> StoreCounts {
+        self.fold_stripes(StoreCounts::default(), |sum, stripe| {
+            sum.changes += stripe.counts.changes;
+            sum.expired += stripe.counts.expired;
+            sum.evicted += stripe.counts.evicted;
+        })
+    }
+
+    /// Continues a walk over a database: calls `each` with about `wanted` live keys, and never frees anything. Returns
+    /// the position to go on from, or `None` when the walk is complete.
+    ///
+    /// A key present throughout is visited exactly once, any key at most once. More than `wanted` keys come only from
+    /// one stretch of hash order; at most a full round of empty stripes is passed in one call.
+    pub fn walk(
+        &mut self,
+        db: Db,
+        from: Position,
+        wanted: usize,
+        cx: &Cx,
+        mut each: impl FnMut(&[u8], Kind),
+    ) -> Option<Position> {
+        let store = self.store;
+        let (bits, env, physical) = (store.stripe_bits, store.env(), store.physical(db));
+        let (mut index, mut order) = from.split(bits);
+        let mut visited = 0;
+        while index < store.stripes.len() {
+            let next = self.with_stripe(index, |stripe| {
+                let table = stripe.table(physical)?;
+                let mut order = Some(order);
+                while let Some(from) = order
+                    && visited < wanted
+                {
+                    order = table.visit(from, wanted - visited, bits + 2, env, |_, slot| {
+                        visited += 1;
+                        if !crate::table::is_past(slot.deadline(), cx) {
+                            each(slot.key(), Kind::String);
+                        }
+                    });
+                }
+                order
+            });
+            match next {
+                Some(order) => return Some(Position::new(index, order, bits)),
+                None => (index, order) = (index + 1, 0),
+            }
+            if visited >= wanted && index < store.stripes.len() {
+                return Some(Position::new(index, 0, bits));
+            }
+        }
+        None
+    }
+
+    /// [`walk`](Self::walk) by the cursors clients hold: 0 begins, and 0 is returned at the end.
+    pub fn scan(
+        &mut self,
+        db: Db,
+        cursor: u64,
+        wanted: usize,
+        cx: &Cx,
+        each: impl FnMut(&[u8], Kind),
+    ) -> u64 {
+        let from = self.store.cursors.open(cursor);
+        match self.walk(db, from, wanted, cx, each) {
+            Some(position) => self.store.cursors.seal(position),
+            None => 0,
+        }
+    }
+
+    /// A random live key of a database, or `None` if none was found in a bounded search.
+    pub fn random_key(&mut self, db: Db, cx: &Cx) -> Option<Box<[u8]>> {
+        let physical = self.store.physical(db);
+        let stripes = self.store.stripes.len();
+        let first = draw(cx.seed, 0) as usize;
+        (0..stripes).find_map(|step| {
+            self.with_stripe((first + step) % stripes, |stripe| {
+                let table = stripe.table(physical).filter(|table| table.len() > 0)?;
+                let live = |slot: &crate::entry::Slot| !crate::table::is_past(slot.deadline(), cx);
+                table
+                    .random(cx, step as u64, live)
+                    .map(|slot| slot.key().into())
+            })
+        })
+    }
+
+    /// Removes all keys of these databases in one step for everybody else; memory comes back in slices with the ticks.
+    pub fn flush(&mut self, databases: &[Db]) {
+        self.exclusively(|access| {
+            let store = access.store;
+            let mut detached = Vec::new();
+            access.fold_stripes((), |(), stripe| {
+                for db in databases {
+                    detached.extend(stripe.detach(*db, store.physical(*db), store.env()));
+                }
+            });
+            store.bury(detached);
+        });
+    }
+
+    /// Exchanges two databases in one step for everybody else.
+    pub fn swap(&mut self, a: Db, b: Db) {
+        if a == b {
+            return;
+        }
+        self.exclusively(|access| {
+            let store = access.store;
+            let tables = [store.physical(a), store.physical(b)];
+            access.fold_stripes((), |(), stripe| {
+                stripe.touch_watched(&[a, b], &tables, store.env())
+            });
+            store.swap_databases(a, b);
+        });
+    }
+
+    /// Makes sure that a write of about `need` bytes near `kh` may go on: evicts by the policy while memory is above
+    /// its limit, a few victims at a time. False if the limit is exceeded and nothing can be evicted.
+    #[inline]
+    pub fn make_room(&mut self, kh: Option<KeyHash>, need: u64, cx: &Cx) -> bool {
+        let memory = &self.store.memory;
+        let limit = memory.limit();
+        if limit == 0 || memory.used() + need <= limit {
+            return true;
+        }
+        self.evict_for(kh, need, cx)
+    }
+
+    #[cold]
+    fn evict_for(&mut self, kh: Option<KeyHash>, need: u64, cx: &Cx) -> bool {
+        let store = self.store;
+        let memory = &store.memory;
+        let fits = || memory.used() + need <= memory.limit();
+        while !fits() && store.free_flushed() {}
+        let policy = memory.policy();
+        if need > memory.limit() {
+            return false;
+        }
+        let allowance = if need > LARGE_WRITE_BYTES {
+            usize::MAX
+        } else {
+            VICTIMS_PER_WRITE
+        };
+        let stripes = store.stripes.len();
+        let first = kh.map_or(draw(cx.seed, 1) as usize % stripes, |kh| {
+            kh.stripe(store.stripe_bits)
+        });
+        // A stripe below half its share spares its keys while a neighbour has more.
+        let half_share = memory.dataset() / stripes as u64 / 2;
+        let mut victims = 0;
+        for spare in [true, false] {
+            for step in 0..stripes {
+                if fits() || victims >= allowance {
+                    return true;
+                }
+                let index = (first + step) % stripes;
+                let wanted = allowance - victims;
+                victims += match &mut self.held {
+                    Held::Stripes(held) => match held
+                        .binary_search_by_key(&(index as u32), |(stripe, _)| *stripe)
+                    {
+                        Ok(at) => {
+                            evict_in(&mut held[at].1, store, spare, half_share, wanted, &fits, cx)
+                        }
+                        Err(_) => store.stripes[index].0.try_lock().map_or(0, |mut stripe| {
+                            evict_in(&mut stripe, store, spare, half_share, wanted, &fits, cx)
+                        }),
+                    },
+                    // Waiting is fine here: this thread holds no other stripe.
+                    _ => evict_in(
+                        &mut store.stripes[index].0.lock(),
+                        store,
+                        spare,
+                        half_share,
+                        wanted,
+                        &fits,
+                        cx,
+                    ),
+                };
+            }
+        }
+        // Small writes may run over by what stripes have not flushed; the next ones go on evicting.
+        victims > 0 && policy != crate::Policy::NoEviction || fits()
+    }
+
+    /// Keys that eviction would take to free about `bytes`; nothing is removed.
+    pub fn nominate(&mut self, bytes: u64, cx: &Cx) -> Vec<(Db, Box<[u8]>)> {
+        let store = self.store;
+        let (env, policy) = (store.env(), store.memory.policy());
+        let mut nominated: Vec<(Db, Box<[u8]>)> = Vec::new();
+        let mut gathered = 0;
+        let first = draw(cx.seed, 2) as usize;
+        for step in 0..store.stripes.len() {
+            self.with_stripe((first + step) % store.stripes.len(), |stripe| {
+                for physical in stripe.occupied() {
+                    let db = store.logical(physical);
+                    stripe.with_table(physical, &store.memory, |table| {
+                        let Some(victim) = table.victim(policy, cx, step as u64, env) else {
+                            return;
+                        };
+                        let slot = table.slot(victim.at);
+                        let (key, memory, small) =
+                            (slot.key().into(), slot.memory(), slot.in_small());
+                        if small {
+                            table.with_queues(|table| table.queues().requeue(victim.place.tag()));
+                        }
+                        gathered += memory;
+                        nominated.push((db, key));
+                    });
+                }
+            });
+            if gathered >= bytes {
+                break;
+            }
+        }
+        nominated
+    }
+
+    /// Reclaims expired entries in `count` stripes from `first` on (wrapping), and a slice of what was flushed. Returns
+    /// whether everything due in those stripes was reclaimed.
+    pub fn tick(&mut self, first: usize, count: usize, cx: &Cx) -> bool {
+        let store = self.store;
+        let (stripes, env) = (store.stripes.len(), store.env());
+        let mut done = !store.free_flushed();
+        for step in 0..count.min(stripes) {
+            self.with_stripe((first + step) % stripes, |stripe| {
+                for physical in stripe.occupied() {
+                    done &= stripe.with_table(physical, &store.memory, |table| {
+                        table.reap(REAP_RECORDS, cx, env)
+                    });
+                }
+            });
+        }
+        done
+    }
+
+    /// Stripes of the store, for dealing ticks out.
+    pub fn stripes(&self) -> usize {
+        self.store.stripes.len()
+    }
+
+    /// Runs `act` on every live entry of a database in hash order; for tests and `DEBUG`.
+    pub fn for_each(&mut self, db: Db, cx: &Cx, mut act: impl FnMut(&[u8])) {
+        let mut position = Some(Position::START);
+        while let Some(from) = position {
+            position = self.walk(db, from, 1024, cx, |key, _| act(key));
+        }
+    }
+}
+
+/// Evicts up to `wanted` entries of one stripe while `fits` says no. The table of a victim is drawn by bytes, so that no
+/// small database pays for a large one.
+fn evict_in(
+    stripe: &mut Stripe,
+    store: &Store,
+    spare: bool,
+    half_share: u64,
+    wanted: usize,
+    fits: &impl Fn() -> bool,
+    cx: &Cx,
+) -> usize {
+    let (env, policy) = (store.env(), store.memory.policy());
+    for physical in stripe.occupied() {
+        stripe.with_table(physical, &store.memory, |table| {
+            table.reap(REAP_RECORDS, cx, env)
+        });
+    }
+    let mut victims = 0;
+    while victims < wanted && !fits() && !(spare && stripe.bytes() < half_share) {
+        let Some(physical) = heaviest_draw(stripe, cx, victims as u64) else {
+            break;
+        };
+        let nth = stripe.counts.evicted;
+        let gone = stripe.with_table(physical, &store.memory, |table| {
+            let victim = table.victim(policy, cx, nth, env)?;
+            let kh = store.hasher().hash(table.slot(victim.at).key());
+            table.remove(victim.at, victim.place, env);
+            Some(kh)
+        });
+        let Some(kh) = gone else { break };
+        stripe.changed(store.logical(physical), kh);
+        stripe.counts.evicted += 1;
+        victims += 1;
+    }
+    victims
+}
+
+fn heaviest_draw(stripe: &Stripe, cx: &Cx, nth: u64) -> Option<Physical> {
+    let total = stripe.bytes();
+    if total == 0 {
+        return None;
+    }
+    let mut point = draw(cx.seed ^ 0xE71C, nth) % total;
+    let occupied: SmallVec<[Physical; 16]> = stripe.occupied().collect();
+    for physical in &occupied {
+        let bytes = stripe.table(*physical).map_or(0, |table| table.bytes());
+        if point < bytes {
+            return Some(*physical);
+        }
+        point -= bytes;
+    }
+    occupied.last().copied()
+}

@@ -1,0 +1,367 @@
+//! Which entry goes when memory is full: S3-FIFO over a small queue and a CLOCK over the rest.
+//!
+//! New keys enter the *small queue*, an exact FIFO of 4-byte tags that takes a tenth of the table's bytes. Leaving it,
+//! a key used at least twice joins the *main* part, others are evicted and remembered as *ghosts*; a ghost that comes
+//! back joins main at once. Main has no queue: a hand sweeps the segments in hash order, counting accesses down and
+//! taking the first entry it finds at zero. After Yang et al., "FIFO queues are all you need for cache eviction" (SOSP
+//! 2023).
+
+use crate::entry::Slot;
+use crate::hash::Place;
+use crate::limits::{HAND_STEPS, SMALL_QUEUE_SHARE};
+use crate::memory::vec_bytes;
+use crate::table::{At, Env, Table};
+use crate::time::{Cx, draw};
+use std::collections::VecDeque;
+
+/// Uses in the small queue that earn a place in main.
+const PROMOTE_AT: u8 = 2;
+/// Entries with a deadline compared for one victim of `volatile-ttl`.
+const TTL_SAMPLES: usize = 16;
+
+/// What to do when `maxmemory` is reached: the eight names of `maxmemory-policy`.
+///
+/// `lru` and `lfu` select one engine, which beats both; `volatile` narrows the victims to keys with a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum Policy {
+    NoEviction,
+    AllKeysLru,
+    AllKeysLfu,
+    AllKeysRandom,
+    VolatileLru,
+    VolatileLfu,
+    VolatileRandom,
+    VolatileTtl,
+}
+
+impl Policy {
+    /// All policies with the names configuration uses.
+    pub const NAMES: [(&'static str, Self); 8] = [
+        ("noeviction", Self::NoEviction),
+        ("allkeys-lru", Self::AllKeysLru),
+        ("allkeys-lfu", Self::AllKeysLfu),
+        ("allkeys-random", Self::AllKeysRandom),
+        ("volatile-lru", Self::VolatileLru),
+        ("volatile-lfu", Self::VolatileLfu),
+        ("volatile-random", Self::VolatileRandom),
+        ("volatile-ttl", Self::VolatileTtl),
+    ];
+
+    /// The policy of this configuration name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, policy)| *policy)
+    }
+
+    /// The configuration name of this policy.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize].0
+    }
+
+    pub(crate) fn from_index(index: u8) -> Self {
+        Self::NAMES[usize::from(index)].1
+    }
+
+    /// Whether only keys with a deadline may be victims.
+    pub fn is_volatile(self) -> bool {
+        matches!(
+            self,
+            Self::VolatileLru | Self::VolatileLfu | Self::VolatileRandom | Self::VolatileTtl
+        )
+    }
+
+    /// Whether this policy orders victims by use, and so needs the queues.
+    pub(crate) fn queues(self) -> bool {
+        matches!(
+            self,
+            Self::AllKeysLru | Self::AllKeysLfu | Self::VolatileLru | Self::VolatileLfu
+        )
+    }
+}
+
+/// The queues of one table.
+#[derive(Default)]
+pub(crate) struct Queues {
+    small: VecDeque<u32>,
+    small_len: usize,
+    small_bytes: u64,
+    ghosts: Ghosts,
+    /// The hand: a place in hash order and the next bucket of the segment there.
+    hand: u64,
+    hand_bucket: usize,
+}
+
+impl Queues {
+    /// Bytes of the queues themselves.
+    pub fn memory(&self) -> u64 {
+        vec_bytes::<u32>(self.small.capacity()) + self.ghosts.memory()
+    }
+
+    /// Lets a new entry of `bytes` in: into main if it is a ghost come back, else into the small queue.
+    pub fn admit(&mut self, tag: u32, slot: &mut Slot, bytes: u64) {
+        if self.ghosts.take(tag) {
+            return;
+        }
+        slot.set_in_small(true);
+        self.small_len += 1;
+        self.small_bytes += bytes;
+        self.small.push_back(tag);
+    }
+
+    /// Whether most tags of the small queue stand for entries that left it otherwise: time for its owner to drop those.
+    pub fn is_crowded(&self) -> bool {
+        self.small.len() > 2 * self.small_len + 64
+    }
+
+    pub fn take_small(&mut self) -> Vec<u32> {
+        core::mem::take(&mut self.small).into()
+    }
+
+    pub fn put_small(&mut self, tags: Vec<u32>) {
+        self.small = tags.into();
+    }
+
+    /// Lets the entry of `tag`, named as a victim but not removed, stand in line again.
+    pub fn requeue(&mut self, tag: u32) {
+        self.small.push_back(tag);
+    }
+
+    /// An entry of the small queue went from `old` to `new` bytes.
+    pub fn resized(&mut self, old: u64, new: u64) {
+        self.small_bytes = self.small_bytes.wrapping_sub(old).wrapping_add(new);
+    }
+
+    /// An entry of `bytes` is in the small queue no more; its tag is skipped when it comes up.
+    pub fn left_small(&mut self, bytes: u64) {
+        self.small_len -= 1;
+        self.small_bytes -= bytes;
+    }
+
+    /// Entries and bytes now in the small queue.
+    #[cfg(any(test, debug_assertions))]
+    pub fn small_holds(&self) -> (usize, u64) {
+        (self.small_len, self.small_bytes)
+    }
+}
+
+/// Remembers recently evicted tags: 16-bit fingerprints in sets of 16, oldest out first.
+#[derive(Default)]
+struct Ghosts {
+    /// A power of two of sets, or none.
+    sets: Vec<[u16; 16]>,
+}
+
+impl Ghosts {
+    fn memory(&self) -> u64 {
+        vec_bytes::<[u16; 16]>(self.sets.capacity())
+    }
+
+    /// A fingerprint is never 0, which marks a free place. Set and fingerprint use different bits of the tag.
+    fn locate(&self, tag: u32) -> (usize, u16) {
+        let mixed = tag.wrapping_mul(0x9E37_79B1);
+        (
+            (mixed as usize) & (self.sets.len() - 1),
+            (mixed >> 16) as u16 | 1,
+        )
+    }
+
+    /// Whether `tag` was remembered; forgets it.
+    fn take(&mut self, tag: u32) -> bool {
+        if self.sets.is_empty() {
+            return false;
+        }
+        let (set, print) = self.locate(tag);
+        match self.sets[set].iter().position(|p| *p == print) {
+            Some(at) => {
+                self.sets[set].copy_within(at + 1.., at);
+                self.sets[set][15] = 0;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Remembers `tag`, in a memory of about nine tenths of `entries`. Growing forgets: it is rare.
+    fn remember(&mut self, tag: u32, entries: usize) {
+        let wanted = (entries * 9 / 10).div_ceil(16).max(1).next_power_of_two();
+        if self.sets.len() < wanted && (self.sets.len() * 2 <= wanted) {
+            self.sets = vec![[0; 16]; wanted];
+        }
+        let (set, print) = self.locate(tag);
+        self.sets[set].copy_within(0..15, 1);
+        self.sets[set][0] = print;
+    }
+}
+
+/// A victim: where it lies and its place in hash order.
+pub(crate) struct Victim {
+    pub at: At,
+    pub place: Place,
+}
+
+impl Table {
+    /// The entry to give up next under `policy`, or `None` if a bounded search finds none.
+    pub(crate) fn victim(
+        &mut self,
+        policy: Policy,
+        cx: &Cx,
+        nth: u64,
+        env: Env<'_>,
+    ) -> Option<Victim> {
+        if self.len() == 0 || (policy.is_volatile() && self.expiring() == 0) {
+            return None;
+        }
+        match policy {
+            Policy::NoEviction => None,
+            Policy::AllKeysRandom | Policy::VolatileRandom => self
+                .sample(policy.is_volatile(), cx, nth, 1, env)
+                .into_iter()
+                .next(),
+            Policy::VolatileTtl => {
+                let sample = self.sample(true, cx, nth, TTL_SAMPLES, env);
+                sample
+                    .into_iter()
+                    .min_by_key(|victim| self.slot(victim.at).deadline())
+            }
+            _ => self.with_queues(|table| {
+                table
+                    .small_victim(policy.is_volatile(), env)
+                    .or_else(|| table.hand_victim(policy.is_volatile(), false, env))
+                    .or_else(|| table.hand_victim(policy.is_volatile(), true, env))
+            }),
+        }
+    }
+
+    fn may_go(slot: &Slot, volatile: bool) -> bool {
+        (!volatile || slot.deadline().is_some()) && !slot.is_no_evict()
+    }
+
+    /// Pops the small queue while it holds more than its share.
+    fn small_victim(&mut self, volatile: bool, env: Env<'_>) -> Option<Victim> {
+        for _ in 0..HAND_STEPS {
+            let (bytes, len) = (self.bytes(), self.len());
+            let queues = self.queues();
+            if queues.small_bytes <= bytes / SMALL_QUEUE_SHARE && queues.small_len < len {
+                return None;
+            }
+            let tag = queues.small.pop_front()?;
+            let Some(at) = self
+                .find_tag(tag, env)
+                .into_iter()
+                .find(|at| self.slot(*at).in_small())
+            else {
+                continue;
+            };
+            let memory = self.slot(at).memory();
+            if self.slot(at).freq() >= PROMOTE_AT || !Self::may_go(self.slot(at), volatile) {
+                let slot = self.slot_mut(at);
+                slot.set_in_small(false);
+                slot.set_freq(0);
+                self.queues().left_small(memory);
+                continue;
+            }
+            self.queues().ghosts.remember(tag, len);
+            return Some(Victim {
+                at,
+                place: env.placing.of(self.slot(at)),
+            });
+        }
+        None
+    }
+
+    /// Sweeps main (or, with `all`, every entry) in hash order for one at zero, counting the others down.
+    fn hand_victim(&mut self, volatile: bool, all: bool, env: Env<'_>) -> Option<Victim> {
+        let mut looked_at = 0;
+        // Every segment is entered at most five times (three counts down, a start and an end in its middle).
+        let mut turns = 0;
+        while looked_at < HAND_STEPS && turns < HAND_STEPS {
+            turns += 1;
+            let hand = self.queues().hand;
+            let (segment, next) = self.segment_from(hand)?;
+            let mut bucket = self.queues().hand_bucket;
+            while bucket < self.segment(segment).buckets() {
+                let at = At { segment, bucket };
+                bucket += 1;
+                let Some(slot) = self.segment(segment).any_slot(at.bucket) else {
+                    continue;
+                };
+                looked_at += 1;
+                if (slot.in_small() && !all) || !Self::may_go(slot, volatile) {
+                    continue;
+                }
+                match slot.freq() {
+                    0 => {
+                        let place = env.placing.of(slot);
+                        self.queues().hand_bucket = bucket;
+                        return Some(Victim { at, place });
+                    }
+                    freq => self.slot_mut(at).set_freq(freq - 1),
+                }
+            }
+            let queues = self.queues();
+            queues.hand = next.unwrap_or(0);
+            queues.hand_bucket = 0;
+        }
+        None
+    }
+
+    /// Up to `count` entries that may go, from a random place on.
+    fn sample(&self, volatile: bool, cx: &Cx, nth: u64, count: usize, env: Env<'_>) -> Vec<Victim> {
+        let mut order = draw(cx.seed, nth);
+        let mut found = Vec::with_capacity(count);
+        let mut looked_at = 0;
+        while looked_at < HAND_STEPS && found.len() < count {
+            let Some((segment, next)) = self.segment_from(order) else {
+                break;
+            };
+            let buckets = self.segment(segment).buckets();
+            let start = draw(cx.seed, order) as usize % buckets.max(1);
+            for step in 0..buckets {
+                let at = At {
+                    segment,
+                    bucket: (start + step) % buckets,
+                };
+                looked_at += 1;
+                let Some(slot) = self.segment(segment).any_slot(at.bucket) else {
+                    continue;
+                };
+                if Self::may_go(slot, volatile) {
+                    found.push(Victim {
+                        at,
+                        place: env.placing.of(slot),
+                    });
+                    if found.len() == count {
+                        break;
+                    }
+                }
+            }
+            order = next.unwrap_or(0);
+        }
+        found
+    }
+
+    /// A random entry for which `fits` holds, or `None` after a bounded search.
+    pub(crate) fn random(&self, cx: &Cx, nth: u64, fits: impl Fn(&Slot) -> bool) -> Option<&Slot> {
+        for attempt in 0..64 {
+            let order = draw(cx.seed ^ nth, 2 * attempt);
+            let (segment, _) = self.segment_from(order)?;
+            let buckets = self.segment(segment).buckets();
+            if buckets == 0 {
+                continue;
+            }
+            let bucket = draw(cx.seed ^ nth, 2 * attempt + 1) as usize % buckets;
+            if let Some(slot) = self
+                .segment(segment)
+                .any_slot(bucket)
+                .filter(|slot| fits(slot))
+            {
+                return Some(slot);
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,89 @@
+//! The keyed hash of a key and how its bits are used: stripe, then order, then tag.
+
+use ahash::RandomState;
+use core::hash::{BuildHasher, Hasher as _};
+
+/// The 64-bit keyed hash of a key. From the top: the stripe, then the *order bits* that place it inside the stripe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyHash(pub u64);
+
+impl KeyHash {
+    /// Where this hash lies in a store of `2^stripe_bits` stripes.
+    #[inline]
+    pub(crate) fn place(self, stripe_bits: u32) -> Place {
+        Place {
+            order: self.0 << stripe_bits,
+        }
+    }
+
+    /// The stripe of this hash in a store of `2^stripe_bits` stripes.
+    #[inline]
+    pub(crate) fn stripe(self, stripe_bits: u32) -> usize {
+        // Two shifts: `stripe_bits` may be 0, and a shift by 64 is not defined.
+        ((self.0 >> 1) >> (63 - stripe_bits)) as usize
+    }
+}
+
+/// The part of a hash below the stripe bits, left-aligned: the place in a table's hash order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub order: u64,
+}
+
+impl Place {
+    /// The 32 bits by which side indexes (wheel, queues, ghosts) name an entry; equal tags are told apart by the entry.
+    #[inline]
+    pub fn tag(self) -> u32 {
+        (self.order >> 32) as u32
+    }
+
+    /// The hash a segment's bucket table uses: a function of the tag alone, so that a tag is enough to find an entry.
+    #[inline]
+    pub fn bucket_hash(self) -> u64 {
+        bucket_hash(self.tag())
+    }
+
+    /// Index of this place in a directory of `2^depth` entries.
+    #[inline]
+    pub fn directory_index(self, depth: u32) -> usize {
+        ((self.order >> 1) >> (63 - depth)) as usize
+    }
+}
+
+/// Low bits pick the bucket, the top seven are the control byte; an odd multiplier keeps the first a permutation of
+/// the tag's low bits and spreads all 32 into the second.
+#[inline]
+pub(crate) fn bucket_hash(tag: u32) -> u64 {
+    u64::from(tag).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// Turns keys into [`KeyHash`]es under a secret chosen at start (shared by the replicas of a cluster).
+#[derive(Clone, Debug)]
+pub enum Hasher {
+    /// aHash with the given secret: AES rounds where the target has them.
+    Keyed(RandomState),
+    /// Any function: adversarial tests choose the hashes they want.
+    Fixed(fn(&[u8]) -> u64),
+}
+
+impl Hasher {
+    /// A hasher under this secret. Equal secrets give equal hashes on equal builds.
+    pub fn keyed(secret: [u64; 4]) -> Self {
+        Self::Keyed(RandomState::with_seeds(
+            secret[0], secret[1], secret[2], secret[3],
+        ))
+    }
+
+    /// The hash of `key`.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        match self {
+            Self::Keyed(state) => {
+                let mut hasher = state.build_hasher();
+                hasher.write(key);
+                KeyHash(hasher.finish())
+            }
+            Self::Fixed(function) => KeyHash(function(key)),
+        }
+    }
+}

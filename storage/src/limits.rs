@@ -1,0 +1,56 @@
+//! Every number of this crate that bounds something, with the argument for it.
+
+/// Databases a store has; the range of `SELECT`. Redis' default, and what frameworks that separate uses by number expect.
+pub const DATABASES: usize = 16;
+
+/// Most stripes a store may have: a stripe is a lock and a few cache lines, 4096 of them are under 1 MiB.
+pub const MAX_STRIPES: usize = 4096;
+
+/// Entries in a segment before it splits: 7/8 of 256 buckets, so a split moves at most 224 pointers (5-12 us).
+pub const SEGMENT_ENTRIES: usize = 224;
+
+/// Two buddies merge when together they hold at most this many entries: a quarter of a segment, so that a merge is
+/// never followed by a split soon.
+pub const MERGE_ENTRIES: usize = SEGMENT_ENTRIES / 4;
+
+/// Deepest directory of one (stripe, database): 2^20 segments. Past it segments simply grow; only keys with equal
+/// hashes get there.
+pub const MAX_DEPTH: u32 = 20;
+
+/// Values up to this many bytes are copied into the entry and out of it; larger ones are shared by reference, so that
+/// no lock is held for a long copy.
+pub const INLINE_VALUE_BYTES: usize = 16 * 1024;
+
+/// Longest value of one string: what `proto-max-bulk-len` allows at most, and the bound of `SETRANGE` and `APPEND`.
+pub const MAX_VALUE_BYTES: usize = 512 * 1024 * 1024;
+
+/// Longest key: the length field of an entry is 32 bits; the protocol refuses more than 512 MB anyway.
+pub const MAX_KEY_BYTES: usize = MAX_VALUE_BYTES;
+
+/// Largest deadline an entry can hold, 2^48 - 2 ms after the epoch (the year 10889); later ones are clamped to it.
+pub const MAX_DEADLINE_MS: u64 = (1 << 48) - 2;
+
+/// Sum over all stripes of bytes not yet flushed to the global count: the "1 MB" of the overshoot promise.
+pub const FLUSH_QUANTUM_BYTES: usize = 1 << 20;
+
+/// Victims one write may evict before it goes on: keeps a single write short; the next ones continue.
+pub const VICTIMS_PER_WRITE: usize = 8;
+
+/// Writes announcing more than this free all their bytes before they run.
+pub const LARGE_WRITE_BYTES: u64 = 64 * 1024;
+
+/// Slots the eviction hand looks at for one victim before it gives up on this stripe.
+pub const HAND_STEPS: usize = 2048;
+
+/// Share of a table's bytes that the small queue may take: one part in ten, as S3-FIFO proposes.
+pub const SMALL_QUEUE_SHARE: u64 = 10;
+
+/// Segments of a flushed table freed in one slice: at most 16 * 224 entries, around 100 us.
+pub const DRAIN_SEGMENTS: usize = 16;
+
+/// Threads that may use one store at a time (serving cores, appliers, tests).
+pub const MAX_PARTICIPANTS: usize = 1024;
+
+const _: () = assert!(SEGMENT_ENTRIES <= 224 && MERGE_ENTRIES * 2 < SEGMENT_ENTRIES);
+const _: () = assert!(MAX_STRIPES.is_power_of_two() && MAX_STRIPES <= 1 << 16);
+const _: () = assert!(INLINE_VALUE_BYTES <= u16::MAX as usize);

@@ -1,0 +1,313 @@
+//! The only way to an entry: a live one, or the place where one could be.
+//!
+//! Whoever holds a [`LiveRef`] knows that the deadline has not passed; a dead entry looks [`Vacant`](Slot::Vacant).
+
+use crate::Detached;
+use crate::entry::Slot as Record;
+use crate::hash::Place;
+use crate::limits::{INLINE_VALUE_BYTES, MAX_KEY_BYTES};
+use crate::table::{At, Env, Table, is_past};
+use crate::time::{Cx, Millis};
+use crate::value::{Kind, NewValue, Value};
+use std::sync::Arc;
+
+/// What there is under a key.
+pub enum Slot<'a> {
+    /// An entry every command may see.
+    Live(LiveRef<'a>),
+    /// Nothing, or only a dead entry.
+    Vacant(VacantRef<'a>),
+}
+
+/// The key a slot is about, with all that changing it needs.
+struct Target<'a> {
+    table: &'a mut Table,
+    place: Place,
+    key: &'a [u8],
+    cx: &'a Cx,
+    env: Env<'a>,
+}
+
+/// A live entry.
+pub struct LiveRef<'a> {
+    target: Target<'a>,
+    at: At,
+}
+
+/// The place of a key that has no live entry.
+pub struct VacantRef<'a> {
+    target: Target<'a>,
+    dead: Option<At>,
+}
+
+impl<'a> Slot<'a> {
+    #[inline]
+    pub(crate) fn find(
+        table: &'a mut Table,
+        place: Place,
+        key: &'a [u8],
+        cx: &'a Cx,
+        env: Env<'a>,
+    ) -> Self {
+        debug_assert!(key.len() <= MAX_KEY_BYTES);
+        let found = table.find(place, key);
+        let target = Target {
+            table,
+            place,
+            key,
+            cx,
+            env,
+        };
+        match found {
+            Some(at) if !is_past(target.table.slot(at).deadline(), cx) => {
+                Self::Live(LiveRef { target, at })
+            }
+            dead => Self::Vacant(VacantRef { target, dead }),
+        }
+    }
+
+    /// The live entry, if there is one.
+    pub fn live(self) -> Option<LiveRef<'a>> {
+        match self {
+            Self::Live(live) => Some(live),
+            Self::Vacant(_) => None,
+        }
+    }
+
+    /// Whether there is a live entry.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
+    /// Stores `value` under the key, whatever was there, with exactly this deadline. A deadline already passed leaves
+    /// nothing there.
+    pub fn put(self, value: NewValue<'_>, deadline: Option<Millis>) {
+        match self {
+            Self::Live(live) if is_past(deadline, live.target.cx) => live.remove(),
+            Self::Live(mut live) => live.put(value, deadline),
+            Self::Vacant(vacant) => {
+                vacant.insert(value, deadline);
+            }
+        }
+    }
+
+    /// Stores what was taken elsewhere, with the deadline it has.
+    pub fn put_detached(self, detached: &Detached) {
+        self.put(detached.value.as_new(), detached.deadline);
+    }
+}
+
+impl LiveRef<'_> {
+    fn record(&self) -> &Record {
+        self.target.table.slot(self.at)
+    }
+
+    /// The type of the key.
+    pub fn kind(&self) -> Kind {
+        Kind::String
+    }
+
+    /// The value, as it is kept.
+    #[inline]
+    pub fn value(&self) -> Value<'_> {
+        self.record().value()
+    }
+
+    /// When it expires; `None` = never. Always later than now.
+    pub fn deadline(&self) -> Option<Millis> {
+        self.record().deadline()
+    }
+
+    /// Bytes the entry takes, its share of the index not counted.
+    pub fn memory(&self) -> u64 {
+        self.record().memory()
+    }
+
+    /// Counts a use for the eviction policy.
+    #[inline]
+    pub fn touch(&mut self) {
+        if self.record().freq() < crate::entry::FREQ_MAX {
+            self.target.table.slot_mut(self.at).touch();
+        }
+    }
+
+    /// Uses since the eviction hand passed, 0 to 3.
+    pub fn uses(&self) -> u8 {
+        self.record().freq()
+    }
+
+    /// The revoke epoch this entry was last validated at (always 0 until group revoke exists).
+    pub fn stamp(&self) -> u32 {
+        self.record().stamp()
+    }
+
+    /// Replaces value and deadline (which lies ahead; [`Slot::put`] takes any).
+    pub fn put(&mut self, value: NewValue<'_>, deadline: Option<Millis>) {
+        let Target {
+            place,
+            key,
+            cx,
+            env,
+            ..
+        } = self.target;
+        let deadline = deadline.map(Millis::clamped);
+        let table = &mut *self.target.table;
+        table.changed = true;
+        let old_deadline = table.slot(self.at).deadline();
+        let old_bytes = table.slot(self.at).memory();
+        match table.slot_mut(self.at).overwrite(value, deadline) {
+            Ok(()) => {
+                debug_assert_eq!(table.slot(self.at).memory(), old_bytes);
+                table.deadline_changed(self.at, place, old_deadline, deadline, cx, env);
+            }
+            Err(value) => {
+                let old = table.slot(self.at);
+                let new = Record::new(key, value, deadline, old.stamp(), old.is_no_evict());
+                table.replace(self.at, place, new, cx, env);
+            }
+        }
+    }
+
+    /// Changes the deadline alone, to one that lies ahead.
+    pub fn set_deadline(&mut self, deadline: Option<Millis>) {
+        let Target {
+            place,
+            key,
+            cx,
+            env,
+            ..
+        } = self.target;
+        let deadline = deadline.map(Millis::clamped);
+        let table = &mut *self.target.table;
+        let old = table.slot(self.at).deadline();
+        if old == deadline {
+            return;
+        }
+        table.changed = true;
+        if table.slot_mut(self.at).overwrite_deadline(deadline) {
+            table.deadline_changed(self.at, place, old, deadline, cx, env);
+            return;
+        }
+        let record = table.slot(self.at);
+        let value = record.value().into_owned();
+        let new = Record::new(
+            key,
+            value.as_new(),
+            deadline,
+            record.stamp(),
+            record.is_no_evict(),
+        );
+        table.replace(self.at, place, new, cx, env);
+    }
+
+    /// Writes an integer, in place if the entry holds one; the deadline stays.
+    pub fn put_int(&mut self, n: i64) {
+        self.target.table.changed = true;
+        if !self.target.table.slot_mut(self.at).overwrite_int(n) {
+            let deadline = self.deadline();
+            self.put(NewValue::Int(n), deadline);
+        }
+    }
+
+    /// Edits the string's bytes; the deadline stays. Long values are edited in place, so that appending to them costs
+    /// what is appended.
+    pub fn edit(&mut self, edit: impl FnOnce(&mut Vec<u8>)) {
+        self.target.table.changed = true;
+        let deadline = self.deadline();
+        let mut bytes = match self.value() {
+            Value::Shared(_) => {
+                let delta = self
+                    .target
+                    .table
+                    .slot_mut(self.at)
+                    .edit_shared(edit)
+                    .expect("just seen to be shared");
+                self.target.table.resized(self.at, delta);
+                return;
+            }
+            Value::Raw(bytes) => bytes.to_vec(),
+            Value::Int(n) => n.to_string().into_bytes(),
+        };
+        edit(&mut bytes);
+        if bytes.len() <= INLINE_VALUE_BYTES {
+            self.put(NewValue::Bytes(&bytes), deadline);
+        } else {
+            self.put(NewValue::Shared(Arc::new(bytes)), deadline);
+        }
+    }
+
+    /// Removes the entry.
+    pub fn remove(self) {
+        let Target {
+            table, place, env, ..
+        } = self.target;
+        table.changed = true;
+        table.remove(self.at, place, env);
+    }
+
+    /// A copy of value and deadline, to store elsewhere.
+    pub fn detached(&self) -> Detached {
+        Detached {
+            value: self.value().into_owned(),
+            deadline: self.deadline(),
+        }
+    }
+
+    /// Keeps the entry from eviction from now on, or lets it go again.
+    pub fn set_no_evict(&mut self, no_evict: bool) {
+        if self.record().is_no_evict() == no_evict {
+            return;
+        }
+        let Target {
+            place,
+            key,
+            cx,
+            env,
+            ..
+        } = self.target;
+        let table = &mut *self.target.table;
+        let record = table.slot(self.at);
+        let value = record.value().into_owned();
+        let new = Record::new(
+            key,
+            value.as_new(),
+            record.deadline(),
+            record.stamp(),
+            no_evict,
+        );
+        table.replace(self.at, place, new, cx, env);
+    }
+}
+
+impl<'a> VacantRef<'a> {
+    /// Stores `value` with this deadline; `None` back if that has already passed (nothing is stored then).
+    pub fn insert(self, value: NewValue<'_>, deadline: Option<Millis>) -> Option<LiveRef<'a>> {
+        let Self { target, dead } = self;
+        let deadline = deadline.map(Millis::clamped);
+        let Target {
+            place,
+            key,
+            cx,
+            env,
+            ..
+        } = target;
+        if is_past(deadline, cx) {
+            if let Some(at) = dead {
+                target.table.expired += 1;
+                target.table.remove(at, place, env);
+            }
+            return None;
+        }
+        target.table.changed = true;
+        let record = Record::new(key, value, deadline, 0, false);
+        let at = match dead {
+            Some(at) => {
+                target.table.expired += 1;
+                target.table.replace(at, place, record, cx, env);
+                at
+            }
+            None => target.table.insert(place, record, cx, env),
+        };
+        Some(LiveRef { target, at })
+    }
+}

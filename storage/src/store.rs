@@ -1,0 +1,285 @@
+//! The store: stripes, the memory limit, and the participants that use it.
+
+use crate::access::Participant;
+use crate::evict::Policy;
+use crate::exclusive::Exclusion;
+use crate::hash::Hasher;
+use crate::limits::{DATABASES, DRAIN_SEGMENTS, FLUSH_QUANTUM_BYTES, MAX_STRIPES};
+use crate::scan::CursorKey;
+use crate::segment::Placing;
+use crate::stripe::{Db, Physical, Stripe};
+use crate::table::{Env, Table};
+use crate::time::draw;
+use core::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+
+/// How to lay out a store; fixed for its life.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// Locks, a power of two up to [`MAX_STRIPES`]. See [`Layout::stripes_for`].
+    pub stripes: usize,
+    /// How keys are hashed.
+    pub hasher: Hasher,
+    /// Secret of the SCAN cursors.
+    pub cursor_secret: u64,
+}
+
+impl Layout {
+    /// The usual layout under a random 256-bit secret.
+    pub fn new(stripes: usize, secret: [u64; 4]) -> Self {
+        Self {
+            stripes,
+            hasher: Hasher::keyed(secret),
+            cursor_secret: draw(secret[0] ^ secret[3], 62),
+        }
+    }
+
+    /// Stripes for a memory limit in bytes (0 = none): fewer for small caches, where tables would be tiny.
+    pub fn stripes_for(limit_bytes: u64) -> usize {
+        match limit_bytes {
+            1..0x0800_0000 => 64,
+            0x0800_0000..0x4000_0000 => 256,
+            _ => 1024,
+        }
+    }
+}
+
+#[repr(align(64))]
+pub(crate) struct Padded<T>(pub T);
+
+/// All keys of a server.
+pub struct Store {
+    pub(crate) stripes: Box<[Padded<Mutex<Stripe>>]>,
+    pub(crate) stripe_bits: u32,
+    hasher: Hasher,
+    /// The table behind each database number.
+    databases: [AtomicU8; DATABASES],
+    pub(crate) exclusion: Exclusion,
+    pub(crate) memory: Memory,
+    pub(crate) cursors: CursorKey,
+    /// Tables that were flushed and are being freed in slices, with their number for a cheap look.
+    flushed: Mutex<VecDeque<Table>>,
+    flushed_tables: AtomicUsize,
+}
+
+impl Store {
+    /// An empty store. Panics if the number of stripes is not a power of two within bounds.
+    pub fn new(layout: Layout) -> Self {
+        assert!(
+            layout.stripes.is_power_of_two() && layout.stripes <= MAX_STRIPES,
+            "stripes: a power of two"
+        );
+        Self {
+            stripes: (0..layout.stripes)
+                .map(|_| Padded(Mutex::default()))
+                .collect(),
+            stripe_bits: layout.stripes.ilog2(),
+            hasher: layout.hasher,
+            databases: core::array::from_fn(|n| AtomicU8::new(n as u8)),
+            exclusion: Exclusion::new(),
+            memory: Memory::new(layout.stripes),
+            cursors: CursorKey::new(layout.cursor_secret),
+            flushed: Mutex::default(),
+            flushed_tables: AtomicUsize::new(0),
+        }
+    }
+
+    /// Registers the calling thread as one that will use the store.
+    pub fn join(&self) -> Participant<'_> {
+        Participant::new(self)
+    }
+
+    /// Memory counts and limit.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Hashes keys.
+    pub fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
+    pub(crate) fn physical(&self, db: Db) -> Physical {
+        Physical(self.databases[usize::from(db.0)].load(Ordering::Relaxed))
+    }
+
+    /// The database number that shows this table.
+    pub(crate) fn logical(&self, table: Physical) -> Db {
+        let shows = |n: &usize| self.databases[*n].load(Ordering::Relaxed) == table.0;
+        Db((0..DATABASES)
+            .find(shows)
+            .expect("the numbers are a permutation of the tables") as u8)
+    }
+
+    pub(crate) fn swap_databases(&self, a: Db, b: Db) {
+        let (x, y) = (
+            &self.databases[usize::from(a.0)],
+            &self.databases[usize::from(b.0)],
+        );
+        let old = x.load(Ordering::Relaxed);
+        x.store(y.load(Ordering::Relaxed), Ordering::Relaxed);
+        y.store(old, Ordering::Relaxed);
+    }
+
+    pub(crate) fn env(&self) -> Env<'_> {
+        let placing = Placing {
+            hasher: &self.hasher,
+            stripe_bits: self.stripe_bits,
+        };
+        Env {
+            placing,
+            queueing: self.memory.queueing(),
+        }
+    }
+
+    pub(crate) fn bury(&self, tables: Vec<Table>) {
+        let mut flushed = self.flushed.lock();
+        self.flushed_tables
+            .fetch_add(tables.len(), Ordering::Relaxed);
+        flushed.extend(tables);
+    }
+
+    /// Frees a slice of what was flushed; true if there was something to free. About 100 us at most.
+    pub(crate) fn free_flushed(&self) -> bool {
+        if self.flushed_tables.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let Some(mut table) = self.flushed.lock().pop_front() else {
+            return false;
+        };
+        let (freed, empty) = table.drain_segments(DRAIN_SEGMENTS);
+        self.memory.charge(-(freed as i64));
+        if empty {
+            self.flushed_tables.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            self.flushed.lock().push_front(table);
+        }
+        true
+    }
+
+    /// Whether flushed tables are still being freed.
+    pub fn flushed_pending(&self) -> usize {
+        self.flushed_tables.load(Ordering::Relaxed)
+    }
+
+    /// Checks every invariant and recounts all bytes; panics with what does not hold. For tests, between batches.
+    #[cfg(any(test, debug_assertions))]
+    pub fn invariants(&self) {
+        let env = self.env();
+        let mut bytes: i64 = 0;
+        for stripe in &self.stripes {
+            let stripe = stripe.0.lock();
+            for physical in stripe.occupied() {
+                stripe.table(physical).expect("occupied").invariants(env);
+            }
+            bytes += stripe.bytes() as i64 - stripe.unflushed();
+        }
+        bytes += self
+            .flushed
+            .lock()
+            .iter()
+            .map(|table| table.bytes() as i64)
+            .sum::<i64>();
+        assert_eq!(
+            bytes,
+            self.memory.tables_flushed(),
+            "global count of table bytes"
+        );
+    }
+}
+
+/// What is used, and how much may be.
+pub struct Memory {
+    used: AtomicI64,
+    /// Bytes charged from outside the tables (connections' buffers).
+    outside: AtomicI64,
+    peak: AtomicI64,
+    /// 0 = no limit.
+    limit: AtomicU64,
+    policy: AtomicU8,
+    quantum: u64,
+}
+
+impl Memory {
+    fn new(stripes: usize) -> Self {
+        Self {
+            used: AtomicI64::new(0),
+            outside: AtomicI64::new(0),
+            peak: AtomicI64::new(0),
+            limit: AtomicU64::new(0),
+            policy: AtomicU8::new(Policy::NoEviction as u8),
+            quantum: (FLUSH_QUANTUM_BYTES / stripes) as u64,
+        }
+    }
+
+    /// Bytes a stripe may keep to itself before it flushes them into the global count.
+    pub(crate) fn quantum(&self) -> u64 {
+        self.quantum
+    }
+
+    pub(crate) fn charge(&self, delta: i64) {
+        let used = self.used.fetch_add(delta, Ordering::Relaxed)
+            + delta
+            + self.outside.load(Ordering::Relaxed);
+        if used > self.peak.load(Ordering::Relaxed) {
+            self.peak.store(used, Ordering::Relaxed);
+        }
+    }
+
+    #[cfg(any(test, debug_assertions))]
+    fn tables_flushed(&self) -> i64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Books bytes that are not in tables, such as connections' buffers; a negative number gives them back.
+    pub fn charge_outside(&self, delta: i64) {
+        self.outside.fetch_add(delta, Ordering::Relaxed);
+    }
+
+    /// Bytes used now, exact but for what stripes have not flushed (1 MiB in all).
+    #[inline]
+    pub fn used(&self) -> u64 {
+        (self.used.load(Ordering::Relaxed) + self.outside.load(Ordering::Relaxed)).max(0) as u64
+    }
+
+    /// Bytes used by keys, values and their indexes.
+    pub fn dataset(&self) -> u64 {
+        self.used.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// The highest number of bytes used so far.
+    pub fn peak(&self) -> u64 {
+        (self.peak.load(Ordering::Relaxed).max(0) as u64).max(self.used())
+    }
+
+    /// Forgets earlier peaks.
+    pub fn reset_peak(&self) {
+        self.peak.store(0, Ordering::Relaxed);
+    }
+
+    /// The limit in bytes; 0 = none.
+    #[inline]
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit; takes effect with the next write.
+    pub fn set_limit(&self, bytes: u64) {
+        self.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What happens at the limit.
+    pub fn policy(&self) -> Policy {
+        Policy::from_index(self.policy.load(Ordering::Relaxed))
+    }
+
+    /// Changes that.
+    pub fn set_policy(&self, policy: Policy) {
+        self.policy.store(policy as u8, Ordering::Relaxed);
+    }
+
+    fn queueing(&self) -> bool {
+        self.limit() > 0 && self.policy().queues()
+    }
+}
