@@ -8,9 +8,7 @@ use memchr::memchr;
 
 use crate::error::ProtocolError;
 use crate::inline;
-use crate::limits::{
-    Limits, MAX_ARGS_UNAUTHENTICATED, MAX_BULK_BYTES_UNAUTHENTICATED, MAX_REQUEST_BYTES,
-};
+use crate::limits::{Limits, MAX_ARGS_UNAUTHENTICATED, MAX_BULK_BYTES_UNAUTHENTICATED, MAX_REQUEST_BYTES};
 use crate::number::parse_i64;
 use crate::request::Span;
 
@@ -133,20 +131,8 @@ impl Decoder {
 
     /// An inline request from its first byte.
     #[cold]
-    fn inline(
-        &mut self,
-        input: &mut [u8],
-        limits: &Limits,
-        spans: &mut Vec<Span>,
-    ) -> Result<Status, ProtocolError> {
-        let Some(end) = self.find(
-            b'\n',
-            input,
-            0,
-            limits.max_inline,
-            ProtocolError::InlineTooLong,
-        )?
-        else {
+    fn inline(&mut self, input: &mut [u8], limits: &Limits, spans: &mut Vec<Span>) -> Result<Status, ProtocolError> {
+        let Some(end) = self.find(b'\n', input, 0, limits.max_inline, ProtocolError::InlineTooLong)? else {
             self.stage = Stage::Inline;
             return Ok(Status::Incomplete { wanted: 1 });
         };
@@ -158,21 +144,12 @@ impl Decoder {
         let args = inline::split(line, spans)?;
         self.finish();
         let consumed = end + 1;
-        Ok(if args == 0 {
-            Status::Skipped { consumed }
-        } else {
-            Status::Complete { consumed, args }
-        })
+        Ok(if args == 0 { Status::Skipped { consumed } } else { Status::Complete { consumed, args } })
     }
 
     /// An array from its first byte.
     #[inline]
-    fn array(
-        &mut self,
-        input: &[u8],
-        limits: &Limits,
-        spans: &mut Vec<Span>,
-    ) -> Result<Status, ProtocolError> {
+    fn array(&mut self, input: &[u8], limits: &Limits, spans: &mut Vec<Span>) -> Result<Status, ProtocolError> {
         let Some((count, at)) = self.count_line(input, limits)? else {
             self.stage = Stage::Count;
             return Ok(Status::Incomplete { wanted: 1 });
@@ -183,10 +160,7 @@ impl Decoder {
         }
         let base = spans.len();
         match self.arguments(input, limits, spans, at, count) {
-            Ok(Some(consumed)) => Ok(Status::Complete {
-                consumed,
-                args: count as usize,
-            }),
+            Ok(Some(consumed)) => Ok(Status::Complete { consumed, args: count as usize }),
             Ok(None) => {
                 self.step((spans.len() - base) * size_of::<Span>());
                 self.partial.extend_from_slice(&spans[base..]);
@@ -202,38 +176,26 @@ impl Decoder {
 
     /// An array whose count line was seen by an earlier call.
     #[cold]
-    fn resume(
-        &mut self,
-        input: &[u8],
-        limits: &Limits,
-        spans: &mut Vec<Span>,
-    ) -> Result<Status, ProtocolError> {
+    fn resume(&mut self, input: &[u8], limits: &Limits, spans: &mut Vec<Span>) -> Result<Status, ProtocolError> {
         if self.stage == Stage::Body {
             let end = self.known;
             self.step(1);
             if end > input.len() {
                 return Ok(self.incomplete(input));
             }
-            self.partial.push(Span {
-                start: self.at as u32,
-                len: (end - 2 - self.at) as u32,
-            });
+            self.partial.push(Span { start: self.at as u32, len: (end - 2 - self.at) as u32 });
             self.at = end;
             self.left -= 1;
         }
         self.step(1);
         let mut partial = std::mem::take(&mut self.partial);
-        let Some(consumed) = self.arguments(input, limits, &mut partial, self.at, self.left)?
-        else {
+        let Some(consumed) = self.arguments(input, limits, &mut partial, self.at, self.left)? else {
             self.partial = partial;
             return Ok(self.incomplete(input));
         };
         self.step(size_of_val(&*partial));
         spans.extend_from_slice(&partial);
-        Ok(Status::Complete {
-            consumed,
-            args: partial.len(),
-        })
+        Ok(Status::Complete { consumed, args: partial.len() })
     }
 
     /// The `left` arguments from the line at `at` on: the offset behind the last one, or `None`
@@ -253,11 +215,7 @@ impl Decoder {
             false => limits.max_bulk.min(MAX_BULK_BYTES_UNAUTHENTICATED),
         };
         while left > 0 {
-            let short = if at >= self.known {
-                short_line(input, at, b'$')
-            } else {
-                None
-            };
+            let short = if at >= self.known { short_line(input, at, b'$') } else { None };
             self.step(SHORT_LINE);
             let (len, body) = match short {
                 Some(line) => line,
@@ -279,10 +237,7 @@ impl Decoder {
                 (self.stage, self.at, self.known, self.left) = (Stage::Body, body, end, left);
                 return Ok(None);
             }
-            spans.push(Span {
-                start: body as u32,
-                len: len as u32,
-            });
+            spans.push(Span { start: body as u32, len: len as u32 });
             at = end;
             left -= 1;
         }
@@ -292,18 +247,12 @@ impl Decoder {
 
     /// The number of the `*n` line at the start, zero for a negative one, and the offset behind it.
     #[inline]
-    fn count_line(
-        &mut self,
-        input: &[u8],
-        limits: &Limits,
-    ) -> Result<Option<(u32, usize)>, ProtocolError> {
+    fn count_line(&mut self, input: &[u8], limits: &Limits) -> Result<Option<(u32, usize)>, ProtocolError> {
         self.step(SHORT_LINE);
         let (count, next) = match short_line(input, 0, b'*') {
             Some((count, next)) if self.known == 0 => (count, next),
             _ => {
-                let Some(end) =
-                    self.find_line(input, 0, limits, ProtocolError::CountLineTooLong)?
-                else {
+                let Some(end) = self.find_line(input, 0, limits, ProtocolError::CountLineTooLong)? else {
                     return Ok(None);
                 };
                 let count = parse_i64(&input[1..end]).ok_or(ProtocolError::InvalidCount)?;
@@ -321,12 +270,7 @@ impl Decoder {
 
     /// The number of the `$n` line at `at` and the offset behind it.
     #[inline(never)]
-    fn bulk_line(
-        &mut self,
-        input: &[u8],
-        at: usize,
-        limits: &Limits,
-    ) -> Result<Option<(usize, usize)>, ProtocolError> {
+    fn bulk_line(&mut self, input: &[u8], at: usize, limits: &Limits) -> Result<Option<(usize, usize)>, ProtocolError> {
         if at >= self.known {
             self.step(LONG_LINE);
             if let Some(line) = long_line(input, at) {
@@ -354,15 +298,13 @@ impl Decoder {
         limits: &Limits,
         too_long: ProtocolError,
     ) -> Result<Option<usize>, ProtocolError> {
-        Ok(
-            match self.find(b'\r', input, at, limits.max_inline, too_long)? {
-                Some(end) if end + 1 == input.len() => {
-                    self.known = end;
-                    None
-                }
-                end => end,
-            },
-        )
+        Ok(match self.find(b'\r', input, at, limits.max_inline, too_long)? {
+            Some(end) if end + 1 == input.len() => {
+                self.known = end;
+                None
+            }
+            end => end,
+        })
     }
 
     /// Offset of the first `delimiter` of the line at `at`, at most `longest` bytes behind it;
@@ -375,9 +317,7 @@ impl Decoder {
         longest: usize,
         too_long: ProtocolError,
     ) -> Result<Option<usize>, ProtocolError> {
-        let to = input
-            .len()
-            .min(at.saturating_add(longest).saturating_add(1));
+        let to = input.len().min(at.saturating_add(longest).saturating_add(1));
         let from = self.known.clamp(at, to);
         self.step(to - from);
         match memchr(delimiter, &input[from..to]) {
@@ -433,8 +373,7 @@ fn short_line(input: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
         return Some((usize::from(digit), at + 4));
     }
     let unit = ones.wrapping_sub(b'0');
-    (digit != 0 && unit <= 9 && end == b'\r')
-        .then(|| (usize::from(digit) * 10 + usize::from(unit), at + 5))
+    (digit != 0 && unit <= 9 && end == b'\r').then(|| (usize::from(digit) * 10 + usize::from(unit), at + 5))
 }
 
 /// A `$n` line of up to ten digits at `at`, whole and well-formed: its number and the offset behind

@@ -63,33 +63,18 @@ mod tests {
     fn texts_are_those_of_redis() {
         let rows: [(ProtocolError, &str); 13] = [
             (InlineTooLong, "Protocol error: too big inline request"),
-            (
-                UnbalancedQuotes,
-                "Protocol error: unbalanced quotes in request",
-            ),
-            (
-                CountLineTooLong,
-                "Protocol error: too big mbulk count string",
-            ),
+            (UnbalancedQuotes, "Protocol error: unbalanced quotes in request"),
+            (CountLineTooLong, "Protocol error: too big mbulk count string"),
             (InvalidCount, "Protocol error: invalid multibulk length"),
-            (
-                UnauthenticatedCount,
-                "Protocol error: unauthenticated multibulk length",
-            ),
+            (UnauthenticatedCount, "Protocol error: unauthenticated multibulk length"),
             (BulkLineTooLong, "Protocol error: too big bulk count string"),
             (InvalidBulkLength, "Protocol error: invalid bulk length"),
-            (
-                UnauthenticatedBulkLength,
-                "Protocol error: unauthenticated bulk length",
-            ),
+            (UnauthenticatedBulkLength, "Protocol error: unauthenticated bulk length"),
             (ExpectedBulk(b'x'), "Protocol error: expected '$', got 'x'"),
             (ExpectedBulk(b'\''), "Protocol error: expected '$', got '''"),
             (ExpectedBulk(b'\r'), "Protocol error: expected '$', got ' '"),
             (ExpectedBulk(0), "Protocol error: expected '$', got '\\x00'"),
-            (
-                ExpectedBulk(0xff),
-                "Protocol error: expected '$', got '\\xff'",
-            ),
+            (ExpectedBulk(0xff), "Protocol error: expected '$', got '\\xff'"),
         ];
         for (error, text) in rows {
             assert_eq!(error.to_string(), text);

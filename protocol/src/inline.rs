@@ -28,10 +28,7 @@ pub fn split(line: &mut [u8], spans: &mut Vec<Span>) -> Result<usize, ProtocolEr
         let start = read;
         match word(line, start) {
             Some((end, next)) => {
-                spans.push(Span {
-                    start: start as u32,
-                    len: (end - start) as u32,
-                });
+                spans.push(Span { start: start as u32, len: (end - start) as u32 });
                 read = next;
             }
             None => {
@@ -79,9 +76,7 @@ fn quoted(line: &mut [u8], quote: u8, mut read: usize, mut write: usize) -> Opti
             [] => return None,
             [byte, ..] if byte == quote => return Some((write, read + 1)),
             [b'\\', b'\'', ..] if quote == b'\'' => (b'\'', 2),
-            [b'\\', b'x', high, low, ..]
-                if quote == b'"' && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
+            [b'\\', b'x', high, low, ..] if quote == b'"' && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 (hex(high) << 4 | hex(low), 4)
             }
             [b'\\', escaped, ..] if quote == b'"' => (unescape(escaped), 2),
@@ -121,12 +116,7 @@ mod tests {
         let mut spans = Vec::new();
         let count = split(&mut line, &mut spans).ok()?;
         assert_eq!(count, spans.len());
-        Some(
-            spans
-                .iter()
-                .map(|s| line[s.start as usize..][..s.len as usize].to_vec())
-                .collect(),
-        )
+        Some(spans.iter().map(|s| line[s.start as usize..][..s.len as usize].to_vec()).collect())
     }
 
     #[track_caller]

@@ -20,15 +20,10 @@ pub const MAX_BULK_BYTES_UNAUTHENTICATED: usize = 16 * 1024;
 /// Bytes of one whole request: spans hold offsets in 32 bits.
 pub const MAX_REQUEST_BYTES: usize = u32::MAX as usize;
 
-const _: () = assert!(
-    usize::BITS >= 64,
-    "offsets are added without overflow checks"
-);
+const _: () = assert!(usize::BITS >= 64, "offsets are added without overflow checks");
 const _: () = assert!(MAX_BULK_BYTES < MAX_REQUEST_BYTES);
 const _: () = assert!(MAX_ARGS <= u32::MAX as usize);
-const _: () = assert!(
-    MAX_ARGS_UNAUTHENTICATED <= MAX_ARGS && MAX_BULK_BYTES_UNAUTHENTICATED <= MAX_BULK_BYTES
-);
+const _: () = assert!(MAX_ARGS_UNAUTHENTICATED <= MAX_ARGS && MAX_BULK_BYTES_UNAUTHENTICATED <= MAX_BULK_BYTES);
 
 /// What one connection may send now; a change holds from the next header line on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +41,8 @@ pub struct Limits {
 
 impl Limits {
     /// The defaults for a connection that needs no login or has logged in.
-    pub const DEFAULT: Limits = Limits {
-        max_args: MAX_ARGS,
-        max_bulk: MAX_BULK_BYTES,
-        max_inline: MAX_INLINE_BYTES,
-        authenticated: true,
-    };
+    pub const DEFAULT: Limits =
+        Limits { max_args: MAX_ARGS, max_bulk: MAX_BULK_BYTES, max_inline: MAX_INLINE_BYTES, authenticated: true };
 }
 
 impl Default for Limits {

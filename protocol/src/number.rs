@@ -30,11 +30,7 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
         }
         magnitude = magnitude * 10 + u64::from(digit);
     }
-    if negative {
-        0_i64.checked_sub_unsigned(magnitude)
-    } else {
-        i64::try_from(magnitude).ok()
-    }
+    if negative { 0_i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
 /// Appends `value` in decimal.
@@ -58,12 +54,7 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     if value.is_infinite() {
         return unsigned.starts_with(['i', 'I']).then_some(value);
     }
-    let vanished = || {
-        unsigned
-            .bytes()
-            .take_while(|b| !matches!(b, b'e' | b'E'))
-            .any(|b| matches!(b, b'1'..=b'9'))
-    };
+    let vanished = || unsigned.bytes().take_while(|b| !matches!(b, b'e' | b'E')).any(|b| matches!(b, b'1'..=b'9'));
     (!value.is_nan() && !vanished()).then_some(value)
 }
 
@@ -78,10 +69,7 @@ impl DoubleText {
     /// Sign, 17 digits, and at most 7 zeros or `0.`, or a point with a 5 byte exponent: 26 at most.
     const CAPACITY: usize = 32;
 
-    const EMPTY: DoubleText = DoubleText {
-        bytes: [0; DoubleText::CAPACITY],
-        len: 0,
-    };
+    const EMPTY: DoubleText = DoubleText { bytes: [0; DoubleText::CAPACITY], len: 0 };
 
     fn push(&mut self, text: &[u8]) {
         let start = usize::from(self.len);
@@ -120,11 +108,7 @@ pub fn format_double(value: f64) -> DoubleText {
     } else if value.is_infinite() {
         text.push(if value > 0.0 { b"inf" } else { b"-inf" });
     } else if value == 0.0 {
-        text.push(if value.is_sign_negative() {
-            b"-0"
-        } else {
-            b"0"
-        });
+        text.push(if value.is_sign_negative() { b"-0" } else { b"0" });
     } else if value.abs() < EXACT && value == value.trunc() {
         text.push(itoa::Buffer::new().format(value as i64).as_bytes());
     } else {
@@ -248,10 +232,7 @@ fn parse_fixed(text: &[u8]) -> Option<i128> {
         [b'+', rest @ ..] => (false, rest),
         rest => (false, rest),
     };
-    let mantissa_len = unsigned
-        .iter()
-        .position(|b| matches!(b, b'e' | b'E'))
-        .unwrap_or(unsigned.len());
+    let mantissa_len = unsigned.iter().position(|b| matches!(b, b'e' | b'E')).unwrap_or(unsigned.len());
     let (mantissa, exponent) = unsigned.split_at(mantissa_len);
     let exponent: i32 = match exponent {
         [] => 0,
@@ -264,9 +245,7 @@ fn parse_fixed(text: &[u8]) -> Option<i128> {
     for &byte in mantissa {
         match byte {
             b'0'..=b'9' => {
-                value = value
-                    .checked_mul(10)?
-                    .checked_add(i128::from(byte - b'0'))?;
+                value = value.checked_mul(10)?.checked_add(i128::from(byte - b'0'))?;
                 decimals += i32::from(behind_point);
                 digits += 1;
             }
@@ -277,9 +256,7 @@ fn parse_fixed(text: &[u8]) -> Option<i128> {
     if digits == 0 {
         return None;
     }
-    let shift = exponent
-        .checked_sub(decimals)?
-        .checked_add(INCR_DECIMALS as i32)?;
+    let shift = exponent.checked_sub(decimals)?.checked_add(INCR_DECIMALS as i32)?;
     let power = || 10_i128.checked_pow(shift.unsigned_abs());
     let value = match shift {
         _ if value == 0 => 0,

@@ -52,22 +52,13 @@ pub struct Output {
 impl Output {
     /// An empty output that allocates with its first byte.
     pub const fn new() -> Output {
-        Output {
-            chunks: VecDeque::new(),
-            chunked: 0,
-            tail: Vec::new(),
-            sent: 0,
-            base: 0,
-        }
+        Output { chunks: VecDeque::new(), chunked: 0, tail: Vec::new(), sent: 0, base: 0 }
     }
 
     /// An empty output that writes into a recycled `buffer`, whose old bytes are dropped.
     pub fn with_buffer(mut buffer: Vec<u8>) -> Output {
         buffer.clear();
-        Output {
-            tail: buffer,
-            ..Output::new()
-        }
+        Output { tail: buffer, ..Output::new() }
     }
 
     /// Bytes still to be sent.
@@ -94,11 +85,7 @@ impl Output {
 
     /// The pending bytes in order, piece by piece and without empty pieces, for a gathering write.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        let pieces = self
-            .chunks
-            .iter()
-            .map(Chunk::as_slice)
-            .chain([self.tail.as_slice()]);
+        let pieces = self.chunks.iter().map(Chunk::as_slice).chain([self.tail.as_slice()]);
         pieces
             .enumerate()
             .map(|(i, piece)| if i == 0 { &piece[self.sent..] } else { piece })
@@ -146,10 +133,7 @@ impl Output {
         let mut excess = self.mark().0.saturating_sub(mark.0.max(sent)) as usize;
         while excess > self.tail.len() {
             excess -= self.tail.len();
-            let chunk = self
-                .chunks
-                .pop_back()
-                .expect("bytes before the tail lie in chunks");
+            let chunk = self.chunks.pop_back().expect("bytes before the tail lie in chunks");
             self.chunked -= chunk.as_slice().len();
             match chunk {
                 Chunk::Bytes(bytes) => self.tail = bytes,

@@ -124,13 +124,7 @@ impl<'o> ReplyWriter<'o> {
     pub fn error_bytes(&mut self, text: &[u8]) {
         let tail = self.out.room(text.len() + HEADER_ROOM);
         tail.push(b'-');
-        tail.extend(text.iter().map(|&byte| {
-            if matches!(byte, b'\r' | b'\n') {
-                b' '
-            } else {
-                byte
-            }
-        }));
+        tail.extend(text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
         tail.extend_from_slice(b"\r\n");
     }
 

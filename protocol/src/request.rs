@@ -65,9 +65,7 @@ impl<'a> Args<'a> {
 
     /// The arguments in order.
     #[inline]
-    pub fn iter(
-        &self,
-    ) -> impl ExactSizeIterator<Item = &'a [u8]> + DoubleEndedIterator + Clone + use<'a> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + DoubleEndedIterator + Clone + use<'a> {
         let bytes = self.bytes;
         self.spans.iter().map(move |span| span.of(bytes))
     }
@@ -75,10 +73,7 @@ impl<'a> Args<'a> {
     /// The arguments from `first` on; empty when there are no more than `first`.
     #[inline]
     pub fn from(&self, first: usize) -> Args<'a> {
-        Args {
-            bytes: self.bytes,
-            spans: self.spans.get(first..).unwrap_or(&[]),
-        }
+        Args { bytes: self.bytes, spans: self.spans.get(first..).unwrap_or(&[]) }
     }
 
     /// Sum of the argument lengths in bytes.
@@ -95,9 +90,7 @@ impl<'a> Args<'a> {
 
 impl fmt::Debug for Args<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.iter().map(|arg| arg.escape_ascii().to_string()))
-            .finish()
+        f.debug_list().entries(self.iter().map(|arg| arg.escape_ascii().to_string())).finish()
     }
 }
 
@@ -115,44 +108,24 @@ impl OwnedRequest {
     /// # Panics
     /// When the arguments sum up to more than `limits::MAX_REQUEST_BYTES`.
     pub fn from_slices(args: &[&[u8]]) -> OwnedRequest {
-        OwnedRequest::collect(
-            args.iter().copied(),
-            args.len(),
-            args.iter().map(|arg| arg.len()).sum(),
-        )
+        OwnedRequest::collect(args.iter().copied(), args.len(), args.iter().map(|arg| arg.len()).sum())
     }
 
-    fn collect<'a>(
-        args: impl Iterator<Item = &'a [u8]>,
-        count: usize,
-        byte_len: usize,
-    ) -> OwnedRequest {
-        assert!(
-            byte_len <= crate::limits::MAX_REQUEST_BYTES,
-            "a request of {byte_len} bytes"
-        );
+    fn collect<'a>(args: impl Iterator<Item = &'a [u8]>, count: usize, byte_len: usize) -> OwnedRequest {
+        assert!(byte_len <= crate::limits::MAX_REQUEST_BYTES, "a request of {byte_len} bytes");
         let mut bytes = Vec::with_capacity(byte_len);
         let mut spans = Vec::with_capacity(count);
         for arg in args {
-            spans.push(Span {
-                start: bytes.len() as u32,
-                len: arg.len() as u32,
-            });
+            spans.push(Span { start: bytes.len() as u32, len: arg.len() as u32 });
             bytes.extend_from_slice(arg);
         }
-        OwnedRequest {
-            bytes: bytes.into_boxed_slice(),
-            spans: spans.into_boxed_slice(),
-        }
+        OwnedRequest { bytes: bytes.into_boxed_slice(), spans: spans.into_boxed_slice() }
     }
 
     /// The arguments, as if they had just been decoded.
     #[inline]
     pub fn as_args(&self) -> Args<'_> {
-        Args {
-            bytes: &self.bytes,
-            spans: &self.spans,
-        }
+        Args { bytes: &self.bytes, spans: &self.spans }
     }
 
     /// Heap bytes held, for the accounting of queued commands.
@@ -178,17 +151,10 @@ mod tests {
     #[test]
     fn views() {
         let bytes = b"..GETxkey";
-        let spans = [
-            Span { start: 2, len: 3 },
-            Span { start: 6, len: 3 },
-            Span { start: 9, len: 0 },
-        ];
+        let spans = [Span { start: 2, len: 3 }, Span { start: 6, len: 3 }, Span { start: 9, len: 0 }];
         let args = Args::new(bytes, &spans);
         assert_eq!(texts(args), [&b"GET"[..], b"key", b""]);
-        assert_eq!(
-            (args.len(), args.is_empty(), args.byte_len()),
-            (3, false, 6)
-        );
+        assert_eq!((args.len(), args.is_empty(), args.byte_len()), (3, false, 6));
         assert_eq!(args.at(1), b"key");
         assert_eq!(args.get(2), Some(&b""[..]));
         assert_eq!(args.get(3), None);
@@ -215,9 +181,6 @@ mod tests {
         assert_eq!(owned, OwnedRequest::from_slices(&[b"GET", b"key"]));
         assert_eq!(owned.heap_bytes(), 6 + 2 * size_of::<Span>());
         assert!(OwnedRequest::from_slices(&[]).as_args().is_empty());
-        assert_eq!(
-            texts(owned.as_args().from(1).to_owned().as_args()),
-            [b"key"]
-        );
+        assert_eq!(texts(owned.as_args().from(1).to_owned().as_args()), [b"key"]);
     }
 }

@@ -60,7 +60,9 @@ impl Control {
         if self.protocol == Protocol::Memcached {
             let stats = self.stats()?;
             let count = |name| memcached::stat(&stats, name);
-            let Some((gets, sets)) = count("cmd_get").zip(count("cmd_set")) else { fail!("stats lacks cmd_get or cmd_set") };
+            let Some((gets, sets)) = count("cmd_get").zip(count("cmd_set")) else {
+                fail!("stats lacks cmd_get or cmd_set")
+            };
             return Ok(gets + sets);
         }
         let info = self.command(&["INFO", "stats"])?.text();

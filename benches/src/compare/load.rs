@@ -4,6 +4,7 @@
 //! intervals and wait for a free connection; latency counts from the due time, so a stalled server is charged for the requests it
 //! kept from being sent. Every reply is compared byte for byte.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -72,7 +73,8 @@ pub struct Load {
     expect: Expect,
     epoll: OwnedFd,
     connections: Vec<Connection>,
-    free: Vec<usize>,
+    /// First in, first out, so that an open loop goes round all connections.
+    free: VecDeque<usize>,
     events: Vec<epoll::Event>,
     input: Vec<u8>,
     stuck: usize,
@@ -96,7 +98,13 @@ impl Load {
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
             epoll::add(&epoll, &stream, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
-            connections.push(Connection { stream, replies_left: 0, begun_ns: 0, partial: Vec::new(), unsent: Vec::new() });
+            connections.push(Connection {
+                stream,
+                replies_left: 0,
+                begun_ns: 0,
+                partial: Vec::new(),
+                unsent: Vec::new(),
+            });
         }
         let expect = protocol.expect(spec.op, values.of(0));
         let idle = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
@@ -143,7 +151,7 @@ impl Load {
         self.due_ns = 0.0;
         self.heard_ns = 0;
         if pace == Pace::Saturated {
-            while let Some(index) = self.free.pop() {
+            while let Some(index) = self.free.pop_front() {
                 self.send(index, self.now_ns)?;
             }
         }
@@ -215,7 +223,7 @@ impl Load {
         let Pace::Rate(per_second) = self.pace else { return Ok(()) };
         let interval_ns = 1e9 * self.spec.depth as f64 / per_second;
         while self.sending && self.due_ns <= self.now_ns as f64 {
-            let Some(index) = self.free.pop() else { break };
+            let Some(index) = self.free.pop_front() else { break };
             self.send(index, self.due_ns as u64)?;
             self.due_ns += interval_ns;
         }
@@ -274,7 +282,7 @@ impl Load {
         if self.sending && self.pace == Pace::Saturated {
             return self.send(index, self.now_ns);
         }
-        self.free.push(index);
+        self.free.push_back(index);
         self.send_due()
     }
 }

@@ -30,5 +30,7 @@ pub fn hit(value: &[u8]) -> Vec<u8> {
 
 /// The number after `STAT name ` in a `stats` answer.
 pub fn stat(answer: &str, name: &str) -> Option<u64> {
-    answer.lines().find_map(|line| line.strip_prefix("STAT ")?.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    answer
+        .lines()
+        .find_map(|line| line.strip_prefix("STAT ")?.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }

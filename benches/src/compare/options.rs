@@ -44,7 +44,12 @@ pub struct Options {
 
 fn command() -> Command {
     fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
-        Arg::new(name).long(name).value_name("N").default_value(default).value_parser(value_parser!(u64).range(0..)).help(help)
+        Arg::new(name)
+            .long(name)
+            .value_name("N")
+            .default_value(default)
+            .value_parser(value_parser!(u64).range(0..))
+            .help(help)
     }
     fn real(name: &'static str, help: &'static str) -> Arg {
         Arg::new(name).long(name).value_name("X").value_parser(value_parser!(f64)).help(help)
@@ -231,8 +236,12 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        for args in [&["--keys", "0"][..], &["--rate", "1", "--equal-rate", "60"], &["--server", "valkey=c"], &["--seconds", "0"]]
-        {
+        for args in [
+            &["--keys", "0"][..],
+            &["--rate", "1", "--equal-rate", "60"],
+            &["--server", "valkey=c"],
+            &["--seconds", "0"],
+        ] {
             assert!(parse(args).is_err(), "{args:?}");
         }
     }

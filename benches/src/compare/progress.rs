@@ -24,6 +24,11 @@ impl Progress {
         // Real time per planned time so far, once there is enough of it to tell.
         let pace = if self.done_s > 2.0 { self.started.elapsed().as_secs_f64() / self.done_s } else { 1.0 };
         let left_s = ((self.planned_s - self.done_s) * pace).max(0.0);
-        eprintln!("[{:3.0}%, {:.0}:{:02.0} left] {what}", share * 100.0, (left_s / 60.0).floor(), (left_s % 60.0).floor());
+        eprintln!(
+            "[{:3.0}%, {:.0}:{:02.0} left] {what}",
+            share * 100.0,
+            (left_s / 60.0).floor(),
+            (left_s % 60.0).floor()
+        );
     }
 }

@@ -5,10 +5,14 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::hist::Summary;
+use crate::load::Pace;
 use crate::options::Options;
 use crate::scenarios::throughput::{COUNT_TOLERANCE, Cell, Workload};
 use crate::scenarios::{idle, median, memory, scan, stall};
 use crate::wire::Op;
+
+/// A core in use above this share counts as saturated.
+const BUSY: f64 = 0.95;
 
 /// Everything a run measured; absent scenarios are empty.
 #[derive(Debug, Default)]
@@ -32,8 +36,9 @@ pub struct Machine {
 impl Machine {
     pub fn read() -> Self {
         let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let field =
-            |name: &str| info.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().strip_prefix(':')?.trim().to_owned()));
+        let field = |name: &str| {
+            info.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().strip_prefix(':')?.trim().to_owned()))
+        };
         // Not the parallelism of this process, which is bound to one core.
         let cores = info.lines().filter(|line| line.starts_with("processor")).count();
         let model = field("model name").unwrap_or_else(|| "unknown processor".to_owned());
@@ -72,9 +77,14 @@ fn header(out: &mut String, options: &Options, machine: &Machine, results: &Resu
     let (servers, generator) = (options.server_core, options.generator_core);
     line(
         out,
-        format_args!("- one server thread on core {servers}, generator on core {generator}, other servers stopped meanwhile"),
+        format_args!(
+            "- one server thread on core {servers}, generator on core {generator}, other servers stopped meanwhile"
+        ),
     );
-    line(out, format_args!("- {} rounds of {:.1} s per cell, interleaved", options.rounds, options.duration.as_secs_f64()));
+    line(
+        out,
+        format_args!("- {} rounds of {:.1} s per cell, interleaved", options.rounds, options.duration.as_secs_f64()),
+    );
     line(out, format_args!("- `cargo run --release -p millpond-benches --bin compare -- {}`", options.invocation));
 }
 
@@ -108,14 +118,16 @@ impl Report<'_> {
             let row = |text: &dyn Fn(usize) -> String| -> Vec<String> {
                 std::iter::once(workload.name()).chain((0..self.names.len()).map(text)).collect()
             };
-            let ratio = |value: &dyn Fn(&Cell) -> f64| -> String { Spread::of(self.ratios(workload, value, None)).text() };
+            let ratio =
+                |value: &dyn Fn(&Cell) -> f64| -> String { Spread::of(self.ratios(workload, value, None)).text() };
             let mut cpu_row = row(&|server| format!("{:.3}", per_server(&|cell| cell.cpu_us_per_op, server)));
             cpu_row.push(ratio(&|cell| cell.cpu_us_per_op));
             cpu.push(cpu_row);
             let mut user_row = row(&|server| format!("{:.3}", per_server(&|cell| cell.user_us_per_op, server)));
             user_row.push(ratio(&|cell| cell.user_us_per_op));
             user.push(user_row);
-            let to_peer = |peer: usize| Spread::of(self.ratios(workload, &|cell| cell.cpu_us_per_op, Some(peer))).text();
+            let to_peer =
+                |peer: usize| Spread::of(self.ratios(workload, &|cell| cell.cpu_us_per_op, Some(peer))).text();
             ratios.push(std::iter::once(workload.name()).chain((1..self.names.len()).map(to_peer)).collect());
             rate.push(row(&|server| format!("{:.1}", per_server(&|cell| cell.ops_per_s / 1e3, server))));
             busy.push(row(&|server| {
@@ -135,13 +147,27 @@ impl Report<'_> {
         rate.write(out, "Rate, thousand requests per second");
         busy.write(out, "Core in use, server / generator, %");
         latency.write(out, "Latency of a batch, p50 / p99 / p99.9, us");
+        let saturated = || cells.iter().filter(|cell| cell.workload.pace == Pace::Saturated && cell.server_busy < BUSY);
+        let starved = saturated().filter(|cell| cell.generator_busy >= BUSY).count();
+        let disturbed = saturated().filter(|cell| cell.generator_busy < BUSY).count();
+        if starved > 0 {
+            line(out, format_args!("\n**In {starved} of {} cells the generator was the limit.**", cells.len()));
+        }
+        if disturbed > 0 {
+            line(
+                out,
+                format_args!("\n**In {disturbed} of {} cells other programs took part of a core.**", cells.len()),
+            );
+        }
         let wrong = cells.iter().filter(|cell| cell.count_mismatch() > COUNT_TOLERANCE).count();
         line(out, "");
         match wrong {
             0 => line(out, "The servers' own counts of requests agree with the generator's in every cell."),
             _ => line(
                 out,
-                format_args!("**The servers' counts of requests differ from the generator's by over 0.1 % in {wrong} cells.**"),
+                format_args!(
+                    "**The servers' counts of requests differ from the generator's by over 0.1 % in {wrong} cells.**"
+                ),
             ),
         }
     }
@@ -182,7 +208,8 @@ impl Report<'_> {
         let mut table = self.server_table("", &[]);
         for ttl in [false, true] {
             let text = |server: usize| {
-                let of_server = || rows.iter().filter(|row| row.server == server && row.ttl == ttl).map(|row| row.overhead);
+                let of_server =
+                    || rows.iter().filter(|row| row.server == server && row.ttl == ttl).map(|row| row.overhead);
                 let mean = of_server().sum::<f64>() / of_server().count() as f64;
                 format!("{mean:.1} / {:.1}", of_server().fold(f64::MIN, f64::max))
             };
@@ -227,7 +254,8 @@ impl Report<'_> {
         if rows.is_empty() {
             return;
         }
-        let mut table = Table::new(["server", "phase", "command ms", "p50 us", "p99 us", "p99.9 us", "max us", "max over base"]);
+        let mut table =
+            Table::new(["server", "phase", "command ms", "p50 us", "p99 us", "p99.9 us", "max us", "max over base"]);
         for row in rows {
             let base = rows.iter().find(|base| base.server == row.server && base.command_ms.is_none());
             table.push(vec![
@@ -249,7 +277,8 @@ impl Report<'_> {
         if rows.is_empty() {
             return;
         }
-        let mut table = Table::new(["server", "pass", "keys are", "calls", "ms", "writes meanwhile", "repeated", "missing"]);
+        let mut table =
+            Table::new(["server", "pass", "keys are", "calls", "ms", "writes meanwhile", "repeated", "missing"]);
         for row in rows {
             table.push(vec![
                 self.names[row.server].to_owned(),
@@ -323,8 +352,7 @@ fn us(value: f64) -> String {
 /// The raw results.
 pub fn raw(options: &Options, machine: &Machine, results: &Results) -> Value {
     let name = |server: usize| options.recipes[server].name.as_str();
-    let latency =
-        |all: &Summary| json!({"p50_us": all.p50_us, "p99_us": all.p99_us, "p999_us": all.p999_us, "max_us": all.max_us});
+    let latency = |all: &Summary| json!({"p50_us": all.p50_us, "p99_us": all.p99_us, "p999_us": all.p999_us, "max_us": all.max_us});
     let op = |op: Op| op.name();
     let memory_row = |row: &memory::Row| {
         json!({"server": name(row.server), "ttl": row.ttl, "keys": row.keys, "overhead_bytes_per_key": row.overhead,

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -117,6 +117,7 @@ impl Server {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let log = std::env::temp_dir().join(format!("compare-{}-{port}.log", std::process::id()));
         let output = File::create(&log)?;
+        let mut child = Orphan { child: None, log: Some(log.clone()) };
         let mut command = Command::new(&recipe.command[0]);
         command.args(&recipe.command[1..]).args(recipe.flags(port, place.connections));
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
@@ -127,11 +128,10 @@ impl Server {
                 Ok(pin_to(place.core)?)
             });
         }
-        let child = match command.spawn() {
-            Ok(child) => child,
+        match command.spawn() {
+            Ok(spawned) => child.child = Some(spawned),
             Err(error) => fail!("{}: {error}", recipe.command[0]),
-        };
-        let mut child = Orphan { child: Some(child), log: log.clone() };
+        }
         let started = Instant::now();
         let mut control = loop {
             let refused = match Control::open(address, recipe.protocol()) {
@@ -142,14 +142,21 @@ impl Server {
                 fail!("it ended with {status} before it took connections on port {port}; it said:\n{}", tail(&log));
             }
             if started.elapsed() > START_DEADLINE {
-                fail!("no connection on port {port} within {} s ({refused}); it said:\n{}", START_DEADLINE.as_secs(), tail(&log));
+                fail!(
+                    "no connection on port {port} within {} s ({refused}); it said:\n{}",
+                    START_DEADLINE.as_secs(),
+                    tail(&log)
+                );
             }
             std::thread::sleep(Duration::from_millis(5));
         };
         control.ping()?;
         let version = control.version()?;
         if let Some(status) = child.get().try_wait()? {
-            fail!("another program answers on port {port}; the one started ended with {status} and said:\n{}", tail(&log));
+            fail!(
+                "another program answers on port {port}; the one started ended with {status} and said:\n{}",
+                tail(&log)
+            );
         }
         Ok(Self { recipe: recipe.clone(), address, version, control, child: child.take(), log, paused: false })
     }
@@ -236,57 +243,62 @@ impl Server {
 
     /// Adds to an error what this server has to do with it.
     pub fn blame(&mut self, error: Error, step: impl std::fmt::Display) -> Error {
-        let ended = match self.child.try_wait() {
-            Ok(Some(status)) => format!("\n{} ended with {status}; it said:\n{}", self.name(), tail(&self.log)),
-            _ => String::new(),
-        };
+        // A reset arrives shortly before a dying process can be waited for.
+        let deadline = Instant::now() + Duration::from_millis(300);
+        let mut status = None;
+        while status.is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+            status = self.child.try_wait().ok().flatten();
+        }
+        let ended = status.map_or(String::new(), |status| {
+            format!("\n{} ended with {status}; it said:\n{}", self.name(), tail(&self.log))
+        });
         Error::new(format!("{}, {step}: {error}{ended}", self.name()))
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        Ok(rustix::process::kill_process(pid(&self.child), signal)?)
+        Ok(rustix::process::kill_process(Pid::from_child(&self.child), signal)?)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        end(&mut self.child, &self.log);
+        end(Some(&mut self.child), Some(&self.log));
     }
 }
 
-/// A child that is killed unless it becomes a `Server`.
+/// A child and its log that go unless they become a `Server`'s.
 struct Orphan {
     child: Option<Child>,
-    log: PathBuf,
+    log: Option<PathBuf>,
 }
 
 impl Orphan {
     fn get(&mut self) -> &mut Child {
-        self.child.as_mut().expect("not taken yet")
+        self.child.as_mut().expect("spawned and not taken yet")
     }
 
     fn take(mut self) -> Child {
-        self.child.take().expect("taken once")
+        self.log = None;
+        self.child.take().expect("spawned and taken once")
     }
 }
 
 impl Drop for Orphan {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            end(child, &self.log);
-        }
+        end(self.child.as_mut(), self.log.as_deref());
     }
 }
 
-fn end(child: &mut Child, log: &PathBuf) {
-    // Both fail only when the child is gone already, which is what is wanted.
-    let _ = child.kill();
-    let _ = child.wait();
-    let _ = fs::remove_file(log);
-}
-
-fn pid(child: &Child) -> Pid {
-    Pid::from_child(child)
+/// Each step fails only when the thing is gone already, which is what is wanted.
+fn end(child: Option<&mut Child>, log: Option<&Path>) {
+    if let Some(child) = child {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    if let Some(log) = log {
+        let _ = fs::remove_file(log);
+    }
 }
 
 /// Binds the calling thread, and what it spawns, to one core.
@@ -303,7 +315,7 @@ fn number(text: Option<&str>, source: &str) -> Result<u64> {
     }
 }
 
-fn tail(log: &PathBuf) -> String {
+fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(12)..].join("\n")

@@ -31,7 +31,9 @@ impl Protocol {
         match (self, ttl_s) {
             (Protocol::Memcached, _) => memcached::set(out, key, value, ttl_s),
             (Protocol::Resp, None) => resp::command(out, &[b"SET", key, value]),
-            (Protocol::Resp, Some(ttl_s)) => resp::command(out, &[b"SET", key, value, b"EX", ttl_s.to_string().as_bytes()]),
+            (Protocol::Resp, Some(ttl_s)) => {
+                resp::command(out, &[b"SET", key, value, b"EX", ttl_s.to_string().as_bytes()])
+            }
         }
     }
 

@@ -8,12 +8,7 @@ use crate::inline;
 use crate::limits::Limits;
 
 /// Small enough for random bytes to pass every limit.
-const TIGHT: Limits = Limits {
-    max_args: 12,
-    max_bulk: 40,
-    max_inline: 20,
-    authenticated: true,
-};
+const TIGHT: Limits = Limits { max_args: 12, max_bulk: 40, max_inline: 20, authenticated: true };
 
 /// A second decoder, naive and for whole streams only.
 fn reference(mut rest: &[u8], limits: &Limits) -> Decoded {
@@ -44,19 +39,11 @@ fn reference_one(rest: &mut &[u8], limits: &Limits) -> Result<Option<Vec<Vec<u8>
         let Some(end) = line(input, b'\n', ProtocolError::InlineTooLong)? else {
             return Ok(None);
         };
-        let mut text = input[..end]
-            .strip_suffix(b"\r")
-            .unwrap_or(&input[..end])
-            .to_vec();
+        let mut text = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]).to_vec();
         let mut spans = Vec::new();
         inline::split(&mut text, &mut spans)?;
         *rest = &input[end + 1..];
-        return Ok(Some(
-            spans
-                .iter()
-                .map(|s| text[s.start as usize..][..s.len as usize].to_vec())
-                .collect(),
-        ));
+        return Ok(Some(spans.iter().map(|s| text[s.start as usize..][..s.len as usize].to_vec()).collect()));
     }
     let number = |text: &[u8]| {
         let text = std::str::from_utf8(text).ok()?;
@@ -68,9 +55,7 @@ fn reference_one(rest: &mut &[u8], limits: &Limits) -> Result<Option<Vec<Vec<u8>
     if input.len() < end + 2 {
         return Ok(None);
     }
-    let count = number(&input[1..end])
-        .filter(|&n| n <= limits.max_args as i64)
-        .ok_or(ProtocolError::InvalidCount)?;
+    let count = number(&input[1..end]).filter(|&n| n <= limits.max_args as i64).ok_or(ProtocolError::InvalidCount)?;
     if count > 10 && !limits.authenticated {
         return Err(ProtocolError::UnauthenticatedCount);
     }
@@ -120,10 +105,7 @@ fn encode_inline(args: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn arg() -> impl Strategy<Value = Vec<u8>> {
-    let bytes = prop_oneof![
-        any::<u8>(),
-        prop::sample::select(b"\r\n$*\"'\\ 0\0".to_vec())
-    ];
+    let bytes = prop_oneof![any::<u8>(), prop::sample::select(b"\r\n$*\"'\\ 0\0".to_vec())];
     prop_oneof![
         8 => prop::collection::vec(bytes, 0..12),
         1 => (95..130_usize).prop_map(|n| vec![b'v'; n]),
@@ -201,7 +183,7 @@ proptest! {
         let expected = Decoded { requests, end: Ok(0) };
         prop_assert_eq!(&whole(&stream, &AUTHENTICATED), &expected);
         prop_assert_eq!(&reference(&stream, &AUTHENTICATED), &expected);
-        prop_assert_eq!(&feed(&stream, &cuts(stream.len(), &places), &AUTHENTICATED).0, &expected);
+        prop_assert_eq!(&feed(&stream, &cuts(stream.len(), &places), &AUTHENTICATED), &expected);
     }
 
     #[test]
@@ -214,7 +196,7 @@ proptest! {
         let limits = Limits { authenticated, ..if tight { TIGHT } else { AUTHENTICATED } };
         let expected = reference(&stream, &limits);
         prop_assert_eq!(&whole(&stream, &limits), &expected);
-        prop_assert_eq!(&feed(&stream, &cuts(stream.len(), &places), &limits).0, &expected);
+        prop_assert_eq!(&feed(&stream, &cuts(stream.len(), &places), &limits), &expected);
     }
 
     #[test]

@@ -10,15 +10,7 @@ fn all(out: &Output) -> Vec<u8> {
 #[test]
 fn empty_owns_nothing() {
     let mut out = Output::new();
-    assert_eq!(
-        (
-            out.len(),
-            out.is_empty(),
-            out.as_single(),
-            out.buffer_bytes()
-        ),
-        (0, true, Some(&b""[..]), 0)
-    );
+    assert_eq!((out.len(), out.is_empty(), out.as_single(), out.buffer_bytes()), (0, true, Some(&b""[..]), 0));
     assert_eq!(out.chunks().count(), 0);
     out.share(Arc::default());
     out.append(Output::new());
@@ -35,26 +27,13 @@ fn one_piece_and_many() {
     out.share(value.clone());
     assert_eq!(out.as_single(), None);
     out.extend(b"tail");
-    assert_eq!(
-        out.chunks().collect::<Vec<_>>(),
-        [&b"head"[..], b"value", b"tail"]
-    );
+    assert_eq!(out.chunks().collect::<Vec<_>>(), [&b"head"[..], b"value", b"tail"]);
     assert_eq!((out.len(), out.shared_bytes()), (13, 5));
     out.advance(5);
     assert_eq!(out.chunks().collect::<Vec<_>>(), [&b"alue"[..], b"tail"]);
-    assert_eq!(
-        (out.len(), out.shared_bytes(), Arc::strong_count(&value)),
-        (8, 5, 2)
-    );
+    assert_eq!((out.len(), out.shared_bytes(), Arc::strong_count(&value)), (8, 5, 2));
     out.advance(4);
-    assert_eq!(
-        (
-            out.as_single(),
-            out.shared_bytes(),
-            Arc::strong_count(&value)
-        ),
-        (Some(&b"tail"[..]), 0, 1)
-    );
+    assert_eq!((out.as_single(), out.shared_bytes(), Arc::strong_count(&value)), (Some(&b"tail"[..]), 0, 1));
     out.advance(4);
     assert!(out.is_empty());
 }
@@ -106,6 +85,28 @@ fn rollback_of_a_partly_sent_reply_keeps_what_came_before() {
 }
 
 #[test]
+fn a_buffer_left_sent_by_a_rollback_is_reused() {
+    let mut out = Output::new();
+    out.extend(b"ab");
+    let mark = out.mark();
+    out.extend(b"cd");
+    out.advance(2);
+    out.rollback(mark);
+    assert!(out.is_empty() && !out.take_buffer().spare_capacity_mut().is_empty());
+    out.extend(b"x");
+    assert_eq!((out.len(), out.as_single()), (1, Some(&b"x"[..])));
+}
+
+#[test]
+fn appended_values_stay_shared() {
+    let (mut out, mut other) = (Output::new(), Output::new());
+    out.extend(b"x");
+    other.share(Arc::new(b"small".to_vec()));
+    out.append(other);
+    assert_eq!((out.shared_bytes(), all(&out)), (5, b"xsmall".to_vec()));
+}
+
+#[test]
 #[should_panic(expected = "bytes sent of")]
 fn more_sent_than_pending() {
     Output::new().advance(1);
@@ -125,12 +126,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let size = prop_oneof![
-        0..20_usize,
-        Just(TAIL_BYTES / 32),
-        Just(TAIL_BYTES),
-        Just(TAIL_BYTES + 1)
-    ];
+    let size = prop_oneof![0..20_usize, Just(TAIL_BYTES / 32), Just(TAIL_BYTES), Just(TAIL_BYTES + 1)];
     let leaf = prop_oneof![
         4 => size.clone().prop_map(Step::Extend),
         3 => size.prop_map(Step::Share),
@@ -140,9 +136,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Take),
         1 => Just(Step::Clear),
     ];
-    leaf.prop_recursive(1, 8, 8, |inner| {
-        prop::collection::vec(inner, 0..8).prop_map(Step::Append)
-    })
+    leaf.prop_recursive(1, 8, 8, |inner| prop::collection::vec(inner, 0..8).prop_map(Step::Append))
 }
 
 /// Runs the steps on an output and on a plain byte vector.
@@ -163,8 +157,7 @@ fn run(steps: &[Step]) -> (Output, Vec<u8>) {
                 let n = (out.len() as f64 * part) as usize;
                 out.advance(n);
                 model.drain(..n);
-                mark =
-                    mark.and_then(|(place, len): (Mark, usize)| Some((place, len.checked_sub(n)?)));
+                mark = mark.and_then(|(place, len): (Mark, usize)| Some((place, len.checked_sub(n)?)));
             }
             Step::Mark => mark = Some((out.mark(), model.len())),
             Step::Rollback => {

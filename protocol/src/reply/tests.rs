@@ -15,11 +15,7 @@ fn write(protocol: Protocol, reply: impl FnOnce(&mut ReplyWriter<'_>)) -> Vec<u8
 fn golden(reply: impl Fn(&mut ReplyWriter<'_>), resp2: &str, resp3: &str) {
     for (protocol, expected) in [(Resp2, resp2), (Resp3, resp3)] {
         let bytes = write(protocol, &reply);
-        assert_eq!(
-            bytes.escape_ascii().to_string(),
-            expected.as_bytes().escape_ascii().to_string(),
-            "{protocol:?}"
-        );
+        assert_eq!(bytes.escape_ascii().to_string(), expected.as_bytes().escape_ascii().to_string(), "{protocol:?}");
     }
 }
 
@@ -33,10 +29,7 @@ fn the_same_in_both_protocols() {
     same(|w| w.simple("PONG"), "+PONG\r\n");
     same(|w| w.ok(), "+OK\r\n");
     same(|w| w.error("ERR no such key"), "-ERR no such key\r\n");
-    same(
-        |w| w.error("ERR unknown command 'a\r\nb'"),
-        "-ERR unknown command 'a  b'\r\n",
-    );
+    same(|w| w.error("ERR unknown command 'a\r\nb'"), "-ERR unknown command 'a  b'\r\n");
     same(|w| w.integer(0), ":0\r\n");
     same(|w| w.integer(-1), ":-1\r\n");
     same(|w| w.integer(1000), ":1000\r\n");
@@ -51,10 +44,7 @@ fn the_same_in_both_protocols() {
     same(|w| w.array(0), "*0\r\n");
     same(|w| w.array(123_456), "*123456\r\n");
     same(|w| w.raw(b":7\r\n"), ":7\r\n");
-    assert_eq!(
-        write(Resp2, |w| w.error_bytes(b"ERR \xff\n")),
-        b"-ERR \xff \r\n"
-    );
+    assert_eq!(write(Resp2, |w| w.error_bytes(b"ERR \xff\n")), b"-ERR \xff \r\n");
 }
 
 #[test]
@@ -69,11 +59,7 @@ fn different_by_protocol() {
     golden(|w| w.double(-1.5), "$4\r\n-1.5\r\n", ",-1.5\r\n");
     golden(|w| w.double(1e300), "$6\r\n1e+300\r\n", ",1e+300\r\n");
     golden(|w| w.double(f64::INFINITY), "$3\r\ninf\r\n", ",inf\r\n");
-    golden(
-        |w| w.double(f64::NEG_INFINITY),
-        "$4\r\n-inf\r\n",
-        ",-inf\r\n",
-    );
+    golden(|w| w.double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n");
     golden(|w| w.double(f64::NAN), "$3\r\nnan\r\n", ",nan\r\n");
     golden(|w| w.boolean(true), ":1\r\n", "#t\r\n");
     golden(|w| w.boolean(false), ":0\r\n", "#f\r\n");
@@ -82,11 +68,7 @@ fn different_by_protocol() {
         "$22\r\n-123456789012345678901\r\n",
         "(-123456789012345678901\r\n",
     );
-    golden(
-        |w| w.verbatim(b"# Server\r\n"),
-        "$10\r\n# Server\r\n\r\n",
-        "=14\r\ntxt:# Server\r\n\r\n",
-    );
+    golden(|w| w.verbatim(b"# Server\r\n"), "$10\r\n# Server\r\n\r\n", "=14\r\ntxt:# Server\r\n\r\n");
     golden(|w| w.verbatim(b""), "$0\r\n\r\n", "=4\r\ntxt:\r\n");
 }
 
@@ -129,10 +111,7 @@ fn shared_bytes_are_not_copied() {
     let mut out = Output::new();
     ReplyWriter::new(&mut out, Resp2).shared(value.clone());
     assert_eq!((out.shared_bytes(), Arc::strong_count(&value)), (50, 2));
-    assert!(
-        out.chunks()
-            .any(|piece| std::ptr::eq(piece, value.as_slice()))
-    );
+    assert!(out.chunks().any(|piece| std::ptr::eq(piece, value.as_slice())));
 }
 
 #[test]
@@ -146,19 +125,13 @@ fn a_failed_reply_is_taken_back() {
     writer.output().rollback(mark);
     writer.error("ERR value is not an integer or out of range");
     assert_eq!(writer.protocol(), Resp3);
-    assert_eq!(
-        out.as_single(),
-        Some(&b"+OK\r\n-ERR value is not an integer or out of range\r\n"[..])
-    );
+    assert_eq!(out.as_single(), Some(&b"+OK\r\n-ERR value is not an integer or out of range\r\n"[..]));
 }
 
 #[test]
 fn every_short_line() {
     for n in (0..1100).chain([9_999, 10_000, usize::MAX]) {
-        assert_eq!(
-            write(Resp2, |w| w.array(n)),
-            format!("*{n}\r\n").into_bytes()
-        );
+        assert_eq!(write(Resp2, |w| w.array(n)), format!("*{n}\r\n").into_bytes());
     }
 }
 

@@ -39,7 +39,7 @@ const checks = {
   async 'many keys'() {
     const keyv = store('a');
     const entries = Array.from({ length: 500 }, (_, i) => ({ key: `k${i}`, value: i, ttl: 60_000 }));
-    same((await keyv.setMany(entries)).every(Boolean), true);
+    await keyv.setMany(entries);
     same(await keyv.getMany(['k0', 'none', 'k499']), [0, undefined, 499]);
     same(await keyv.hasMany(['k0', 'none']), [true, false]);
     await keyv.deleteMany(['k0', 'k1']);

@@ -68,7 +68,8 @@ fn grow(
 ) -> Result<()> {
     let options = context.options;
     let (seed, size) = (options.seed, options.value_size);
-    let values = if options.mixed_values { Values::between(seed, size - 7, size + 8) } else { Values::fixed(seed, size) };
+    let values =
+        if options.mixed_values { Values::between(seed, size - 7, size + 8) } else { Values::fixed(seed, size) };
     let ttl_s = ttl.then_some(TTL_S);
     let label = if ttl { "with TTL" } else { "no TTL" };
     let store = |range| fill(server.address, server.protocol(), &context.keys, &values, range, ttl_s);

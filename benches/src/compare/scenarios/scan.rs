@@ -49,10 +49,12 @@ pub fn run(context: &mut Context) -> Result<Vec<Row>> {
         let mut writer = Writer::new(context, &server)?;
         for pass in 0..PASSES {
             writer.growing = pass < PASSES / 2;
-            context
-                .progress
-                .step(fill_time(context.options.keys), format_args!("{}: SCAN pass {}/{PASSES}", server.name(), pass + 1));
-            let row = one_pass(context, &server, &mut writer).map_err(|error| server.blame(error, "SCAN under writes"))?;
+            context.progress.step(
+                fill_time(context.options.keys),
+                format_args!("{}: SCAN pass {}/{PASSES}", server.name(), pass + 1),
+            );
+            let row =
+                one_pass(context, &server, &mut writer).map_err(|error| server.blame(error, "SCAN under writes"))?;
             rows.push(Row { server: index, pass, growing: writer.growing, ..row });
         }
     }

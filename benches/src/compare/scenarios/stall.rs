@@ -58,7 +58,12 @@ fn one_server(context: &mut Context, server: &mut Server, index: usize, rows: &m
         resp::command(&mut keys, &[b"KEYS", b"*"]);
         phase(context, server, "KEYS *", Some(&mut Commands::new(server, keys, 1)?))?;
         phase(context, server, "SCAN all, COUNT 1000", Some(&mut ScanAll::new(server)?))?;
-        phase(context, server, "DEL all", Some(&mut Commands::new(server, delete_all(context), options.keys.div_ceil(DEL_KEYS_MAX))?))?;
+        phase(
+            context,
+            server,
+            "DEL all",
+            Some(&mut Commands::new(server, delete_all(context), options.keys.div_ceil(DEL_KEYS_MAX))?),
+        )?;
         context.progress.step(fill_time(options.keys), format_args!("{}: store the keys again", server.name()));
         server.control().flush()?;
         context.refill(server, options.keys)?;

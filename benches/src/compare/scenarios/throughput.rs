@@ -92,7 +92,10 @@ pub fn run(context: &mut Context) -> Result<Vec<Cell>> {
     if let Some(share) = options.equal_rate {
         let slower: Vec<Workload> = workloads
             .iter()
-            .map(|workload| Workload { pace: Pace::Rate(share * slowest(&cells, workload, servers.len())), ..*workload })
+            .map(|workload| Workload {
+                pace: Pace::Rate(share * slowest(&cells, workload, servers.len())),
+                ..*workload
+            })
             .collect();
         rounds(context, &mut servers, &slower, &mut cells)?;
     }
@@ -124,7 +127,12 @@ fn rounds(context: &mut Context, servers: &mut [Server], workloads: &[Workload],
                 server.pause()?;
                 (cell.server, cell.round) = (index, round);
                 if cell.count_mismatch() > COUNT_TOLERANCE {
-                    eprintln!("  warning: {} counts {} requests, the generator {}", server.name(), cell.ops_counted, cell.ops);
+                    eprintln!(
+                        "  warning: {} counts {} requests, the generator {}",
+                        server.name(),
+                        cell.ops_counted,
+                        cell.ops
+                    );
                 }
                 cells.push(cell);
             }

@@ -1,0 +1,190 @@
+//! The clients connected now: what `CLIENT LIST` shows and `CLIENT KILL` reaches.
+//!
+//! A connection's own core updates its record with plain relaxed stores once per turn; everybody may read it.
+
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// One connection as others see it.
+#[derive(Debug)]
+pub struct Client {
+    /// Unique for the life of the server, ascending.
+    pub id: u64,
+    /// The serving core that owns it.
+    pub core: usize,
+    /// Address of the peer, or the path of the Unix socket with `:0`.
+    pub address: String,
+    /// Address it connected to.
+    pub local_address: String,
+    /// File descriptor, for display.
+    pub fd: i32,
+    /// Came in by the Unix socket.
+    pub is_unix: bool,
+    /// When it connected, ms since the epoch.
+    pub connected_ms: u64,
+    /// When it sent last, ms since the epoch.
+    pub active_ms: AtomicU64,
+    /// Selected database.
+    pub db: AtomicU8,
+    /// 2 or 3.
+    pub protocol: AtomicU8,
+    /// Wire id of the last command, or `u16::MAX`.
+    pub last_command: AtomicU16,
+    /// Commands queued since MULTI, -1 outside.
+    pub queued: AtomicI64,
+    /// Keys watched.
+    pub watching: AtomicU32,
+    /// Bytes of its queued transaction.
+    pub queued_bytes: AtomicU64,
+    /// Bytes received but not run yet, and room in the receive buffer.
+    pub query_bytes: AtomicU64,
+    /// Capacity of the receive buffer.
+    pub query_room: AtomicU64,
+    /// Bytes of replies waiting to be sent.
+    pub output_bytes: AtomicU64,
+    /// `CLIENT NO-EVICT`.
+    pub no_evict: AtomicBool,
+    /// `CLIENT NO-TOUCH`.
+    pub no_touch: AtomicBool,
+    /// Set by others; its core closes it when woken.
+    pub killed: AtomicBool,
+    /// What it calls itself.
+    pub names: Mutex<Names>,
+}
+
+/// Names a client gives itself; no spaces or control characters.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// `CLIENT SETNAME`.
+    pub name: String,
+    /// `CLIENT SETINFO LIB-NAME`.
+    pub library: String,
+    /// `CLIENT SETINFO LIB-VER`.
+    pub library_version: String,
+}
+
+impl Client {
+    /// A client that just connected.
+    pub fn new(id: u64, core: usize, address: String, local_address: String, fd: i32, is_unix: bool, now_ms: u64) -> Self {
+        Self {
+            id,
+            core,
+            address,
+            local_address,
+            fd,
+            is_unix,
+            connected_ms: now_ms,
+            active_ms: AtomicU64::new(now_ms),
+            db: AtomicU8::new(0),
+            protocol: AtomicU8::new(2),
+            last_command: AtomicU16::new(u16::MAX),
+            queued: AtomicI64::new(-1),
+            watching: AtomicU32::new(0),
+            queued_bytes: AtomicU64::new(0),
+            query_bytes: AtomicU64::new(0),
+            query_room: AtomicU64::new(0),
+            output_bytes: AtomicU64::new(0),
+            no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            names: Mutex::default(),
+        }
+    }
+}
+
+/// All clients of the server, and the pause they may be under.
+#[derive(Debug, Default)]
+pub struct Clients {
+    by_id: DashMap<u64, Arc<Client>>,
+    next_id: AtomicU64,
+    /// Connections open, kept apart so that the limit is exact while cores accept side by side.
+    open: AtomicU64,
+    pause: Pause,
+}
+
+/// `CLIENT PAUSE`: until when, and whether reads go on.
+#[derive(Debug, Default)]
+struct Pause {
+    until_ms: AtomicU64,
+    writes_only: AtomicBool,
+}
+
+impl Clients {
+    /// Takes a place for a new connection, unless `limit` are open.
+    pub fn admit(&self, limit: u64) -> bool {
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < limit).then_some(open + 1)).is_ok()
+    }
+
+    /// Gives back a place that [`admit`](Self::admit) took for a connection that was never registered.
+    pub fn give_back(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// An id no client had before.
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Makes an admitted client known.
+    pub fn register(&self, client: Client) -> Arc<Client> {
+        let client = Arc::new(client);
+        self.by_id.insert(client.id, Arc::clone(&client));
+        client
+    }
+
+    /// Forgets a client that has gone.
+    pub fn unregister(&self, id: u64) {
+        if self.by_id.remove(&id).is_some() {
+            self.give_back();
+        }
+    }
+
+    /// The client of this id.
+    pub fn find(&self, id: u64) -> Option<Arc<Client>> {
+        self.by_id.get(&id).map(|entry| Arc::clone(entry.value()))
+    }
+
+    /// All clients, by ascending id.
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        let mut all: Vec<_> = self.by_id.iter().map(|entry| Arc::clone(entry.value())).collect();
+        all.sort_unstable_by_key(|client| client.id);
+        all
+    }
+
+    /// How many are connected.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Holds commands back until `until_ms`; a pause in force is never shortened, and stays the stricter of both.
+    pub fn pause(&self, until_ms: u64, writes_only: bool, now_ms: u64) {
+        let paused = self.pause.until_ms.load(Ordering::Relaxed) > now_ms;
+        let strict = paused && !self.pause.writes_only.load(Ordering::Relaxed);
+        self.pause.writes_only.store(writes_only && !strict, Ordering::Relaxed);
+        self.pause.until_ms.fetch_max(until_ms, Ordering::Relaxed);
+    }
+
+    /// Ends the pause.
+    pub fn unpause(&self) {
+        self.pause.until_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// Until when a command that may or may not write is held back, ms since the epoch.
+    #[inline]
+    pub fn paused_until(&self, may_write: bool, now_ms: u64) -> Option<u64> {
+        let until = self.pause.until_ms.load(Ordering::Relaxed);
+        (until > now_ms && (may_write || !self.pause.writes_only.load(Ordering::Relaxed))).then_some(until)
+    }
+
+    /// Until when any pause lasts, ms since the epoch; 0 = none was ever.
+    pub fn pause_end(&self) -> u64 {
+        self.pause.until_ms.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,245 @@
+//! From a request to its reply: the gates in Redis' order, then the handler, then the books.
+
+use crate::call::Call;
+use crate::command::{Command, Flags};
+use crate::effect::{Effect, Job, Progress};
+use crate::error::Error;
+use crate::session::{Replies, Transaction};
+use crate::table::Lookup;
+use core::sync::atomic::Ordering;
+use protocol::{Args, Mark};
+
+/// How a command ended, for the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ran and replied.
+    Done,
+    /// It ran and replied an error.
+    Failed,
+    /// A gate refused it.
+    Rejected,
+    /// It has not replied yet: an effect says how it goes on.
+    Pending,
+}
+
+/// Runs one request: exactly one reply is written, or none and an effect tells why.
+#[inline]
+pub fn dispatch(call: &mut Call<'_, '_>, lookup: Lookup) -> Outcome {
+    let mark = call.reply.output().mark();
+    let outcome = match gates(call, lookup) {
+        Gate::Run => run(call),
+        Gate::Queue => {
+            queue(call);
+            Outcome::Done
+        }
+        Gate::Reject(error) => {
+            if let Some(transaction) = &mut call.session.transaction {
+                transaction.aborted = true;
+            }
+            refuse(call, &error);
+            Outcome::Rejected
+        }
+        Gate::Postpone => {
+            call.effects.push(Effect::Postpone);
+            return Outcome::Pending;
+        }
+    };
+    if outcome != Outcome::Pending && call.session.replies != Replies::On {
+        mute(call, mark);
+    }
+    outcome
+}
+
+/// Goes on with a command that was cut into slices.
+pub fn resume(call: &mut Call<'_, '_>, mut job: Box<dyn Job>) -> Outcome {
+    let mark = call.reply.output().mark();
+    let outcome = match job.step(call) {
+        Ok(Progress::More) => {
+            call.effects.push(Effect::Continue(job));
+            return Outcome::Pending;
+        }
+        Ok(Progress::Done) => Outcome::Done,
+        Err(error) => {
+            refuse(call, &error);
+            Outcome::Failed
+        }
+    };
+    if call.session.replies != Replies::On {
+        mute(call, mark);
+    }
+    outcome
+}
+
+enum Gate {
+    Run,
+    Queue,
+    Reject(Error),
+    Postpone,
+}
+
+#[inline]
+fn gates(call: &mut Call<'_, '_>, lookup: Lookup) -> Gate {
+    let command = match lookup {
+        Lookup::Command(command) => command,
+        Lookup::Unknown => return Gate::Reject(unknown_command(call.args)),
+        Lookup::UnknownSubcommand(parent) => return Gate::Reject(unknown_subcommand(parent, call.args.at(1))),
+    };
+    call.command = command;
+    let flags = command.flags;
+    if !command.accepts(call.args.len()) {
+        return Gate::Reject(Error::arity(command.name));
+    }
+    if !call.session.authenticated && !flags.has(Flags::NO_AUTH) {
+        return Gate::Reject(Error::NO_AUTH);
+    }
+    let in_transaction = call.session.transaction.is_some();
+    if flags.has(Flags::DENYOOM) && call.store.store().memory().limit() > 0 {
+        let need = call.args.byte_len() as u64;
+        if !call.store.make_room(call.first_hash, need, &call.cx) {
+            return Gate::Reject(Error::OOM);
+        }
+    }
+    let now_ms = call.cx.now.0;
+    if now_ms < call.node.clients.pause_end() && !flags.has(Flags::ADMIN) && !in_transaction_control(command) {
+        let may_write = flags.has(Flags::WRITE) || queued_writes(call, command);
+        if call.node.clients.paused_until(may_write, now_ms).is_some() {
+            return Gate::Postpone;
+        }
+    }
+    if in_transaction && !flags.has(Flags::CONTROL) {
+        if flags.has(Flags::NO_MULTI) {
+            return Gate::Reject(Error::err("Command not allowed inside a transaction"));
+        }
+        return Gate::Queue;
+    }
+    Gate::Run
+}
+
+/// A pause lets transactions be queued; EXEC itself is judged by what it would run.
+fn in_transaction_control(command: &Command) -> bool {
+    command.flags.has(Flags::CONTROL) && command.name != "exec"
+}
+
+fn queued_writes(call: &Call<'_, '_>, command: &Command) -> bool {
+    command.name == "exec"
+        && call.session.transaction.as_ref().is_some_and(|t| t.queued.iter().any(|(c, _)| c.flags.has(Flags::WRITE)))
+}
+
+/// Runs the command's handler, past all gates.
+#[inline]
+pub(crate) fn run(call: &mut Call<'_, '_>) -> Outcome {
+    let effects = call.effects.len();
+    match (call.command.run)(call) {
+        Ok(()) => {
+            let pending = |effect: &Effect| matches!(effect, Effect::Continue(_) | Effect::Postpone);
+            if call.effects[effects..].iter().any(pending) { Outcome::Pending } else { Outcome::Done }
+        }
+        Err(error) => {
+            refuse(call, &error);
+            Outcome::Failed
+        }
+    }
+}
+
+#[cold]
+fn refuse(call: &mut Call<'_, '_>, error: &Error) {
+    call.stats.errors.add(1);
+    call.node.count_error(error.code.word());
+    call.reply.error_bytes(&error.line());
+}
+
+fn queue(call: &mut Call<'_, '_>) {
+    let transaction = call.session.transaction.get_or_insert_with(Transaction::default);
+    transaction.queued.push((call.command, call.args.to_owned()));
+    call.reply.simple("QUEUED");
+}
+
+/// Drops the reply where `CLIENT REPLY` says so.
+#[cold]
+fn mute(call: &mut Call<'_, '_>, mark: Mark) {
+    match call.session.replies {
+        Replies::On => {}
+        Replies::Off => call.reply.output().rollback(mark),
+        // `CLIENT REPLY SKIP` itself replies nothing; the next command is the one skipped.
+        Replies::SkipNext => {
+            call.reply.output().rollback(mark);
+            call.session.replies = Replies::Skip;
+        }
+        Replies::Skip => {
+            call.reply.output().rollback(mark);
+            call.session.replies = Replies::On;
+        }
+    }
+}
+
+/// Enters a finished command in the books: `elapsed_ns` is what it took.
+#[inline]
+pub fn account(call: &Call<'_, '_>, outcome: Outcome, elapsed_ns: u64) {
+    let (node, stats) = (call.node, call.stats);
+    let row = &stats.by_command[usize::from(call.command.wire_id)];
+    if outcome == Outcome::Rejected {
+        row.rejected.add(1);
+        return;
+    }
+    stats.commands.add(1);
+    row.calls.add(1);
+    row.ns.add(elapsed_ns);
+    if outcome == Outcome::Failed {
+        row.failed.add(1);
+    }
+    let live = &node.settings.live;
+    if live.latency_tracking.load(Ordering::Relaxed) {
+        row.latencies.get_or_init(Default::default).record(elapsed_ns);
+    }
+    let slower_than_us = live.slowlog_slower_than_us.load(Ordering::Relaxed);
+    if slower_than_us >= 0 && elapsed_ns >= slower_than_us as u64 * 1000 {
+        note_slow(call, elapsed_ns / 1000);
+    }
+    let threshold_ms = live.latency_threshold_ms.load(Ordering::Relaxed);
+    if threshold_ms > 0 && elapsed_ns >= threshold_ms * 1_000_000 {
+        let event = if call.command.flags.has(Flags::FAST) { "fast-command" } else { "command" };
+        node.latency.record(event, call.cx.now.seconds(), elapsed_ns / 1_000_000);
+    }
+}
+
+#[cold]
+fn note_slow(call: &Call<'_, '_>, duration_us: u64) {
+    if call.command.flags.has(Flags::SKIP_SLOWLOG) {
+        return;
+    }
+    let client = &call.session.client;
+    let max_len = call.node.settings.live.slowlog_max_len.load(Ordering::Relaxed);
+    let name = client.names.lock().name.clone();
+    call.node.slowlog.record(call.args, duration_us, call.cx.now.seconds(), &client.address, &name, max_len);
+}
+
+/// Bytes of a name or of an argument list that an error quotes.
+const QUOTED_BYTES: usize = 128;
+
+#[cold]
+fn unknown_command(args: Args<'_>) -> Error {
+    let name = args.at(0);
+    let mut text = b"unknown command '".to_vec();
+    text.extend_from_slice(&name[..name.len().min(QUOTED_BYTES)]);
+    text.extend_from_slice(b"', with args beginning with: ");
+    let mut listed = Vec::new();
+    for arg in args.iter().skip(1) {
+        if listed.len() >= QUOTED_BYTES {
+            break;
+        }
+        let room = QUOTED_BYTES - listed.len();
+        listed.push(b'\'');
+        listed.extend_from_slice(&arg[..arg.len().min(room)]);
+        listed.extend_from_slice(b"' ");
+    }
+    text.extend_from_slice(&listed);
+    Error::quoting(text)
+}
+
+#[cold]
+fn unknown_subcommand(parent: &Command, name: &[u8]) -> Error {
+    let mut text = b"unknown subcommand '".to_vec();
+    text.extend_from_slice(&name[..name.len().min(QUOTED_BYTES)]);
+    text.extend_from_slice(format!("'. Try {} HELP.", parent.name.to_uppercase()).as_bytes());
+    Error::quoting(text)
+}

@@ -1,0 +1,6 @@
+//! Placeholder of a family being written.
+
+use crate::command::Command;
+
+/// Rows of this family.
+pub const COMMANDS: &[Command] = &[];

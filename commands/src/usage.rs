@@ -1,0 +1,1 @@
+//! Usage notation of commands, parsed for COMMAND DOCS and the generated documentation.
