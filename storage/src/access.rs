@@ -23,21 +23,14 @@ pub struct Participant<'s> {
 
 impl<'s> Participant<'s> {
     pub(crate) fn new(store: &'s Store) -> Self {
-        Self {
-            store,
-            member: store.exclusion.join(),
-        }
+        Self { store, member: store.exclusion.join() }
     }
 
     /// Begins a batch. While it lives nobody gets exclusive access, so it should be short (some 100 us).
     #[inline]
     pub fn batch(&mut self) -> Access<'_> {
         self.store.exclusion.enter(self.member);
-        Access {
-            store: self.store,
-            member: self.member,
-            held: Held::Nothing,
-        }
+        Access { store: self.store, member: self.member, held: Held::Nothing }
     }
 }
 
@@ -132,14 +125,7 @@ impl<'s> Access<'s> {
 
     /// Runs `act` on what there is under `key`, atomically for that key.
     #[inline]
-    pub fn one<R>(
-        &mut self,
-        db: Db,
-        kh: KeyHash,
-        key: &[u8],
-        cx: &Cx,
-        act: impl FnOnce(Slot<'_>) -> R,
-    ) -> R {
+    pub fn one<R>(&mut self, db: Db, kh: KeyHash, key: &[u8], cx: &Cx, act: impl FnOnce(Slot<'_>) -> R) -> R {
         let store = self.store;
         let physical = store.physical(db);
         self.with_stripe(kh.stripe(store.stripe_bits), |stripe| {
@@ -149,25 +135,16 @@ impl<'s> Access<'s> {
 
     /// Runs `act` with the stripes of all these keys locked, so that it is one step for everybody else. Inside, only
     /// these keys may be touched. Nested calls are part of the outer one, whose keys must contain theirs.
-    pub fn atomically<R>(
-        &mut self,
-        keys: impl IntoIterator<Item = KeyHash>,
-        act: impl FnOnce(&mut Self) -> R,
-    ) -> R {
+    pub fn atomically<R>(&mut self, keys: impl IntoIterator<Item = KeyHash>, act: impl FnOnce(&mut Self) -> R) -> R {
         if !matches!(self.held, Held::Nothing) {
             return act(self);
         }
-        let mut stripes: SmallVec<[u32; 16]> = keys
-            .into_iter()
-            .map(|kh| kh.stripe(self.store.stripe_bits) as u32)
-            .collect();
+        let mut stripes: SmallVec<[u32; 16]> =
+            keys.into_iter().map(|kh| kh.stripe(self.store.stripe_bits) as u32).collect();
         stripes.sort_unstable();
         stripes.dedup();
         // Ascending order everywhere: no two threads can wait for each other.
-        let guards = stripes
-            .iter()
-            .map(|index| (*index, self.store.stripes[*index as usize].0.lock()))
-            .collect();
+        let guards = stripes.iter().map(|index| (*index, self.store.stripes[*index as usize].0.lock())).collect();
         self.held = Held::Stripes(guards);
         let result = act(self);
         self.held = Held::Nothing;
@@ -185,9 +162,7 @@ impl<'s> Access<'s> {
             Held::Nothing => {}
         }
         self.store.exclusion.leave(self.member);
-        self.held = Held::All {
-            _exclusive: self.store.exclusion.take(self.member),
-        };
+        self.held = Held::All { _exclusive: self.store.exclusion.take(self.member) };
         let result = act(self);
         self.held = Held::Nothing;
         self.store.exclusion.enter(self.member);
@@ -198,16 +173,9 @@ impl<'s> Access<'s> {
     pub fn watch(&mut self, db: Db, key: &[u8], cx: &Cx) -> Watch {
         let (store, kh) = (self.store, self.hash(key));
         let physical = store.physical(db);
-        let (version, live) = self.with_stripe(kh.stripe(store.stripe_bits), |stripe| {
-            stripe.watch((db, physical), kh, key, cx, store.env())
-        });
-        Watch {
-            db,
-            kh,
-            key: key.into(),
-            version,
-            live,
-        }
+        let (version, live) = self
+            .with_stripe(kh.stripe(store.stripe_bits), |stripe| stripe.watch((db, physical), kh, key, cx, store.env()));
+        Watch { db, kh, key: key.into(), version, live }
     }
 
     /// Whether a watched key was changed, flushed, evicted, or has expired since the watch began.
@@ -241,9 +209,7 @@ impl<'s> Access<'s> {
     /// Number of keys in a database, dead ones not yet freed included.
     pub fn db_size(&mut self, db: Db) -> usize {
         let physical = self.store.physical(db);
-        self.fold_stripes(0, |sum, stripe| {
-            *sum += stripe.table(physical).map_or(0, |table| table.len())
-        })
+        self.fold_stripes(0, |sum, stripe| *sum += stripe.table(physical).map_or(0, |table| table.len()))
     }
 
     /// Keys, keys with a deadline, and their average time to live.
@@ -251,23 +217,11 @@ impl<'s> Access<'s> {
         let physical = self.store.physical(db);
         let (keys, expiring, sum) = self.fold_stripes((0, 0, 0u128), |sum, stripe| {
             if let Some(table) = stripe.table(physical) {
-                *sum = (
-                    sum.0 + table.len(),
-                    sum.1 + table.expiring(),
-                    sum.2 + table.deadline_sum_ms(),
-                );
+                *sum = (sum.0 + table.len(), sum.1 + table.expiring(), sum.2 + table.deadline_sum_ms());
             }
         });
-        let mean = if expiring == 0 {
-            0
-        } else {
-            (sum / expiring as u128) as u64
-        };
-        DbStats {
-            keys,
-            expiring,
-            average_ttl_ms: mean.saturating_sub(cx.now.0),
-        }
+        let mean = if expiring == 0 { 0 } else { (sum / expiring as u128) as u64 };
+        DbStats { keys, expiring, average_ttl_ms: mean.saturating_sub(cx.now.0) }
     }
 
     /// Counts over all stripes.
@@ -324,14 +278,7 @@ impl<'s> Access<'s> {
     }
 
     /// [`walk`](Self::walk) by the cursors clients hold: 0 begins, and 0 is returned at the end.
-    pub fn scan(
-        &mut self,
-        db: Db,
-        cursor: u64,
-        wanted: usize,
-        cx: &Cx,
-        each: impl FnMut(&[u8], Kind),
-    ) -> u64 {
+    pub fn scan(&mut self, db: Db, cursor: u64, wanted: usize, cx: &Cx, each: impl FnMut(&[u8], Kind)) -> u64 {
         let from = self.store.cursors.open(cursor);
         match self.walk(db, from, wanted, cx, each) {
             Some(position) => self.store.cursors.seal(position),
@@ -348,9 +295,7 @@ impl<'s> Access<'s> {
             self.with_stripe((first + step) % stripes, |stripe| {
                 let table = stripe.table(physical).filter(|table| table.len() > 0)?;
                 let live = |slot: &crate::entry::Slot| !crate::table::is_past(slot.deadline(), cx);
-                table
-                    .random(cx, step as u64, live)
-                    .map(|slot| slot.key().into())
+                table.random(cx, step as u64, live).map(|slot| slot.key().into())
             })
         })
     }
@@ -377,9 +322,7 @@ impl<'s> Access<'s> {
         self.exclusively(|access| {
             let store = access.store;
             let tables = [store.physical(a), store.physical(b)];
-            access.fold_stripes((), |(), stripe| {
-                stripe.touch_watched(&[a, b], &tables, store.env())
-            });
+            access.fold_stripes((), |(), stripe| stripe.touch_watched(&[a, b], &tables, store.env()));
             store.swap_databases(a, b);
         });
     }
@@ -406,15 +349,9 @@ impl<'s> Access<'s> {
         if need > memory.limit() {
             return false;
         }
-        let allowance = if need > LARGE_WRITE_BYTES {
-            usize::MAX
-        } else {
-            VICTIMS_PER_WRITE
-        };
+        let allowance = if need > LARGE_WRITE_BYTES { usize::MAX } else { VICTIMS_PER_WRITE };
         let stripes = store.stripes.len();
-        let first = kh.map_or(draw(cx.seed, 1) as usize % stripes, |kh| {
-            kh.stripe(store.stripe_bits)
-        });
+        let first = kh.map_or(draw(cx.seed, 1) as usize % stripes, |kh| kh.stripe(store.stripe_bits));
         // A stripe below half its share spares its keys while a neighbour has more.
         let half_share = memory.dataset() / stripes as u64 / 2;
         let mut victims = 0;
@@ -426,26 +363,15 @@ impl<'s> Access<'s> {
                 let index = (first + step) % stripes;
                 let wanted = allowance - victims;
                 victims += match &mut self.held {
-                    Held::Stripes(held) => match held
-                        .binary_search_by_key(&(index as u32), |(stripe, _)| *stripe)
-                    {
-                        Ok(at) => {
-                            evict_in(&mut held[at].1, store, spare, half_share, wanted, &fits, cx)
-                        }
-                        Err(_) => store.stripes[index].0.try_lock().map_or(0, |mut stripe| {
-                            evict_in(&mut stripe, store, spare, half_share, wanted, &fits, cx)
-                        }),
+                    Held::Stripes(held) => match held.binary_search_by_key(&(index as u32), |(stripe, _)| *stripe) {
+                        Ok(at) => evict_in(&mut held[at].1, store, spare, half_share, wanted, &fits, cx),
+                        Err(_) => store.stripes[index]
+                            .0
+                            .try_lock()
+                            .map_or(0, |mut stripe| evict_in(&mut stripe, store, spare, half_share, wanted, &fits, cx)),
                     },
                     // Waiting is fine here: this thread holds no other stripe.
-                    _ => evict_in(
-                        &mut store.stripes[index].0.lock(),
-                        store,
-                        spare,
-                        half_share,
-                        wanted,
-                        &fits,
-                        cx,
-                    ),
+                    _ => evict_in(&mut store.stripes[index].0.lock(), store, spare, half_share, wanted, &fits, cx),
                 };
             }
         }
@@ -469,8 +395,7 @@ impl<'s> Access<'s> {
                             return;
                         };
                         let slot = table.slot(victim.at);
-                        let (key, memory, small) =
-                            (slot.key().into(), slot.memory(), slot.in_small());
+                        let (key, memory, small) = (slot.key().into(), slot.memory(), slot.in_small());
                         if small {
                             table.with_queues(|table| table.queues().requeue(victim.place.tag()));
                         }
@@ -495,9 +420,7 @@ impl<'s> Access<'s> {
         for step in 0..count.min(stripes) {
             self.with_stripe((first + step) % stripes, |stripe| {
                 for physical in stripe.occupied() {
-                    done &= stripe.with_table(physical, &store.memory, |table| {
-                        table.reap(REAP_RECORDS, cx, env)
-                    });
+                    done &= stripe.with_table(physical, &store.memory, |table| table.reap(REAP_RECORDS, cx, env));
                 }
             });
         }
@@ -531,9 +454,7 @@ fn evict_in(
 ) -> usize {
     let (env, policy) = (store.env(), store.memory.policy());
     for physical in stripe.occupied() {
-        stripe.with_table(physical, &store.memory, |table| {
-            table.reap(REAP_RECORDS, cx, env)
-        });
+        stripe.with_table(physical, &store.memory, |table| table.reap(REAP_RECORDS, cx, env));
     }
     let mut victims = 0;
     while victims < wanted && !fits() && !(spare && stripe.bytes() < half_share) {

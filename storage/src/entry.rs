@@ -15,6 +15,7 @@ use crate::limits::INLINE_VALUE_BYTES;
 use crate::memory::good_size;
 use crate::time::Millis;
 use crate::value::{NewValue, Value};
+use crate::wheel::Mark;
 use core::mem::ManuallyDrop;
 use core::num::NonZero;
 use core::ptr::NonNull;
@@ -44,7 +45,8 @@ const ADDRESS_MASK: usize = (1 << ADDRESS_BITS) - 1;
 const FREQ_SHIFT: u32 = ADDRESS_BITS;
 const FREQ_MASK: usize = 3 << FREQ_SHIFT;
 const SMALL: usize = 1 << 50;
-const FILED: usize = 1 << 51;
+const MARK_SHIFT: u32 = 51;
+const MARK_MASK: usize = ((1 << Mark::BITS) - 1) << MARK_SHIFT;
 
 /// The highest value of the access counter.
 pub(crate) const FREQ_MAX: u8 = 3;
@@ -81,11 +83,7 @@ impl Header {
         self.key_at - usize::from(self.flags & HAS_EXT != 0) - DEADLINE_BYTES
     }
     fn stamp_at(self) -> usize {
-        let deadline = if self.flags & HAS_DEADLINE != 0 {
-            DEADLINE_BYTES
-        } else {
-            0
-        };
+        let deadline = if self.flags & HAS_DEADLINE != 0 { DEADLINE_BYTES } else { 0 };
         self.key_at - usize::from(self.flags & HAS_EXT != 0) - deadline - STAMP_BYTES
     }
 }
@@ -135,19 +133,12 @@ impl Payload<'_> {
 }
 
 fn layout(total: usize) -> Layout {
-    Layout::from_size_align(good_size(total), ALIGN)
-        .expect("an entry's size fits isize: keys are at most 512 MB")
+    Layout::from_size_align(good_size(total), ALIGN).expect("an entry's size fits isize: keys are at most 512 MB")
 }
 
 impl Slot {
     /// A record of `key` and `value`, with an access count of 0. Deadlines above the largest are clamped by the caller.
-    pub fn new(
-        key: &[u8],
-        value: NewValue<'_>,
-        deadline: Option<Millis>,
-        stamp: u32,
-        no_evict: bool,
-    ) -> Self {
+    pub fn new(key: &[u8], value: NewValue<'_>, deadline: Option<Millis>, stamp: u32, no_evict: bool) -> Self {
         let payload = Payload::from(value);
         let width = width_code(payload.len());
         let mut flags = payload.kind() | (width << WIDTH_SHIFT);
@@ -158,28 +149,14 @@ impl Slot {
             + key_len_bytes
             + (1 << width)
             + STAMP_BYTES
-            + if deadline.is_some() {
-                DEADLINE_BYTES
-            } else {
-                0
-            }
+            + if deadline.is_some() { DEADLINE_BYTES } else { 0 }
             + usize::from(no_evict);
-        let header = Header {
-            flags,
-            key_at,
-            key_len: key.len(),
-            value_len: payload.len(),
-        };
+        let header = Header { flags, key_at, key_len: key.len(), value_len: payload.len() };
         let layout = layout(header.total());
         // SAFETY: the layout's size is at least 8, never zero.
         let base = unsafe { alloc(layout) };
-        let Some(base) = NonNull::new(base) else {
-            handle_alloc_error(layout)
-        };
-        assert!(
-            base.as_ptr().addr() <= ADDRESS_MASK,
-            "heap addresses fit 48 bits on every target served"
-        );
+        let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
+        assert!(base.as_ptr().addr() <= ADDRESS_MASK, "heap addresses fit 48 bits on every target served");
         let slot = Self(base);
         // SAFETY: all offsets below lie inside the `header.total()` bytes just allocated, which nobody else sees.
         unsafe {
@@ -191,16 +168,10 @@ impl Slot {
                 p.add(1).write(255);
                 copy(p.add(2), &(key.len() as u32).to_le_bytes());
             }
-            copy(
-                p.add(1 + key_len_bytes),
-                &(payload.len() as u64).to_le_bytes()[..1 << width],
-            );
+            copy(p.add(1 + key_len_bytes), &(payload.len() as u64).to_le_bytes()[..1 << width]);
             copy(p.add(header.stamp_at()), &stamp.to_le_bytes());
             if let Some(deadline) = deadline {
-                copy(
-                    p.add(header.deadline_at()),
-                    &deadline.0.to_le_bytes()[..DEADLINE_BYTES],
-                );
+                copy(p.add(header.deadline_at()), &deadline.0.to_le_bytes()[..DEADLINE_BYTES]);
             }
             if no_evict {
                 p.add(header.ext_at()).write(EXT_NO_EVICT);
@@ -220,9 +191,7 @@ impl Slot {
             match payload {
                 Payload::Bytes(bytes) => copy(at, bytes),
                 Payload::Int(n) => copy(at, &n.to_le_bytes()),
-                Payload::Shared(bytes) => at
-                    .cast::<*const Vec<u8>>()
-                    .write_unaligned(Arc::into_raw(bytes)),
+                Payload::Shared(bytes) => at.cast::<*const Vec<u8>>().write_unaligned(Arc::into_raw(bytes)),
             }
         }
     }
@@ -251,19 +220,9 @@ impl Slot {
                 2 => p.add(at).cast::<u32>().read_unaligned().to_le() as usize,
                 _ => p.add(at).cast::<u64>().read_unaligned().to_le() as usize,
             };
-            let deadline = if flags & HAS_DEADLINE != 0 {
-                DEADLINE_BYTES
-            } else {
-                0
-            };
-            let key_at =
-                at + (1 << width) + STAMP_BYTES + deadline + usize::from(flags & HAS_EXT != 0);
-            Header {
-                flags,
-                key_at,
-                key_len,
-                value_len,
-            }
+            let deadline = if flags & HAS_DEADLINE != 0 { DEADLINE_BYTES } else { 0 };
+            let key_at = at + (1 << width) + STAMP_BYTES + deadline + usize::from(flags & HAS_EXT != 0);
+            Header { flags, key_at, key_len, value_len }
         }
     }
 
@@ -288,20 +247,14 @@ impl Slot {
         let bytes = self.bytes(header.value_at(), header.value_len);
         match header.kind() {
             KIND_RAW => Value::Raw(bytes),
-            KIND_INT => Value::Int(i64::from_le_bytes(
-                bytes.try_into().expect("an integer takes 8 bytes"),
-            )),
+            KIND_INT => Value::Int(i64::from_le_bytes(bytes.try_into().expect("an integer takes 8 bytes"))),
             _ => Value::Shared(Arc::clone(&self.shared(header))),
         }
     }
 
     /// The reference a shared record owns, borrowed: never dropped here.
     fn shared(&self, header: Header) -> ManuallyDrop<Arc<Vec<u8>>> {
-        assert_eq!(
-            header.kind(),
-            KIND_SHARED,
-            "only a shared record owns a reference"
-        );
+        assert_eq!(header.kind(), KIND_SHARED, "only a shared record owns a reference");
         // SAFETY: the value bytes of a shared record hold what `Arc::into_raw` gave, and the record still owns that
         // reference; `ManuallyDrop` keeps its count as it is.
         unsafe {
@@ -320,11 +273,7 @@ impl Slot {
                 let raw = Arc::as_ptr(&self.2);
                 // SAFETY: `value_at` lies inside the record; the pointer stands for the reference in the `ManuallyDrop`.
                 unsafe {
-                    self.0
-                        .base()
-                        .add(self.1.value_at())
-                        .cast::<*const Vec<u8>>()
-                        .write_unaligned(raw);
+                    self.0.base().add(self.1.value_at()).cast::<*const Vec<u8>>().write_unaligned(raw);
                 }
             }
         }
@@ -340,6 +289,11 @@ impl Slot {
         Some(self.memory() as i64 - before as i64)
     }
 
+    /// Whether the value is a shared one; takes no reference to it.
+    pub fn is_shared(&self) -> bool {
+        self.header().kind() == KIND_SHARED
+    }
+
     /// Writes `n` over an integer value; false (and no effect) if the value is not an integer.
     pub fn overwrite_int(&mut self, n: i64) -> bool {
         let header = self.header();
@@ -353,11 +307,7 @@ impl Slot {
 
     /// Replaces value and deadline without moving the record if the new one has the same header shape and size class.
     /// Gives the value back if it does not.
-    pub fn overwrite<'v>(
-        &mut self,
-        value: NewValue<'v>,
-        deadline: Option<Millis>,
-    ) -> Result<(), NewValue<'v>> {
+    pub fn overwrite<'v>(&mut self, value: NewValue<'v>, deadline: Option<Millis>) -> Result<(), NewValue<'v>> {
         let header = self.header();
         let (len, kind) = match &value {
             NewValue::Bytes(bytes) if bytes.len() <= INLINE_VALUE_BYTES => (bytes.len(), KIND_RAW),
@@ -371,25 +321,16 @@ impl Slot {
         if !fits {
             return Err(value);
         }
-        let new = Header {
-            value_len: len,
-            ..header
-        };
+        let new = Header { value_len: len, ..header };
         // SAFETY: the block has room for its whole size class; header, deadline and value stay inside it, and the old
         // value (not shared) owns nothing.
         unsafe {
             let p = self.base();
             p.write((header.flags & !KIND_MASK) | kind);
             let length_at = if header.key_len < 255 { 2 } else { 6 };
-            copy(
-                p.add(length_at),
-                &(len as u64).to_le_bytes()[..1 << (header.flags >> WIDTH_SHIFT)],
-            );
+            copy(p.add(length_at), &(len as u64).to_le_bytes()[..1 << (header.flags >> WIDTH_SHIFT)]);
             if let Some(deadline) = deadline {
-                copy(
-                    p.add(header.deadline_at()),
-                    &deadline.0.to_le_bytes()[..DEADLINE_BYTES],
-                );
+                copy(p.add(header.deadline_at()), &deadline.0.to_le_bytes()[..DEADLINE_BYTES]);
             }
             self.write_payload(new, Payload::from(value));
         }
@@ -402,8 +343,7 @@ impl Slot {
         let header = self.header();
         (header.flags & HAS_DEADLINE != 0).then(|| {
             let mut bytes = [0; 8];
-            bytes[..DEADLINE_BYTES]
-                .copy_from_slice(self.bytes(header.deadline_at(), DEADLINE_BYTES));
+            bytes[..DEADLINE_BYTES].copy_from_slice(self.bytes(header.deadline_at(), DEADLINE_BYTES));
             Millis(u64::from_le_bytes(bytes))
         })
     }
@@ -416,12 +356,7 @@ impl Slot {
             Some(_) if header.flags & HAS_DEADLINE == 0 => false,
             Some(deadline) => {
                 // SAFETY: the record has a deadline field (flag checked), `DEADLINE_BYTES` inside it.
-                unsafe {
-                    copy(
-                        self.base().add(header.deadline_at()),
-                        &deadline.0.to_le_bytes()[..DEADLINE_BYTES],
-                    )
-                };
+                unsafe { copy(self.base().add(header.deadline_at()), &deadline.0.to_le_bytes()[..DEADLINE_BYTES]) };
                 true
             }
         }
@@ -430,11 +365,7 @@ impl Slot {
     /// The revoke epoch the entry was last validated at.
     pub fn stamp(&self) -> u32 {
         let header = self.header();
-        u32::from_le_bytes(
-            self.bytes(header.stamp_at(), STAMP_BYTES)
-                .try_into()
-                .expect("four bytes"),
-        )
+        u32::from_le_bytes(self.bytes(header.stamp_at(), STAMP_BYTES).try_into().expect("four bytes"))
     }
 
     /// Whether eviction must leave the entry alone.
@@ -458,12 +389,10 @@ impl Slot {
     }
 
     fn set_bits(&mut self, mask: usize, bits: usize) {
-        self.0 = self.0.map_addr(|address| {
-            NonZero::new((address.get() & !mask) | bits).expect("the address is not 0")
-        });
+        self.0 = self.0.map_addr(|address| NonZero::new((address.get() & !mask) | bits).expect("the address is not 0"));
     }
 
-    /// Takes over the side bits (access count, queue, filed) of the slot this one replaces.
+    /// Takes over the side bits (access count, queue, wheel mark) of the slot this one replaces.
     pub fn inherit_bits(&mut self, of: &Self) {
         self.set_bits(!ADDRESS_MASK, of.bits());
     }
@@ -499,14 +428,14 @@ impl Slot {
         self.set_bits(SMALL, if small { SMALL } else { 0 });
     }
 
-    /// Whether the expiry wheel holds a record for this entry.
-    pub fn is_filed(&self) -> bool {
-        self.bits() & FILED != 0
+    /// Which of the expiry wheel's records stands for this entry; one does if and only if it has a deadline.
+    pub fn mark(&self) -> Option<Mark> {
+        Mark::from_bits((self.bits() & MARK_MASK) >> MARK_SHIFT)
     }
 
-    /// Notes whether it does.
-    pub fn set_filed(&mut self, filed: bool) {
-        self.set_bits(FILED, if filed { FILED } else { 0 });
+    /// Notes that.
+    pub fn set_mark(&mut self, mark: Option<Mark>) {
+        self.set_bits(MARK_MASK, Mark::bits(mark) << MARK_SHIFT);
     }
 }
 
@@ -537,39 +466,19 @@ mod tests {
     fn round_trip_of_all_shapes() {
         for key_len in [0, 1, 254, 255, 256, 65_536] {
             let key: Vec<u8> = (0..key_len).map(|i| i as u8).collect();
-            for value_len in [
-                0,
-                1,
-                8,
-                255,
-                256,
-                INLINE_VALUE_BYTES,
-                INLINE_VALUE_BYTES + 1,
-                70_000,
-            ] {
+            for value_len in [0, 1, 8, 255, 256, INLINE_VALUE_BYTES, INLINE_VALUE_BYTES + 1, 70_000] {
                 let value: Vec<u8> = (0..value_len).map(|i| (i * 7) as u8).collect();
                 for deadline in [None, Some(Millis(1)), Some(Millis((1 << 48) - 2))] {
                     for no_evict in [false, true] {
-                        let mut slot = Slot::new(
-                            &key,
-                            NewValue::Bytes(&value),
-                            deadline,
-                            0xDEAD_BEEF,
-                            no_evict,
-                        );
+                        let mut slot = Slot::new(&key, NewValue::Bytes(&value), deadline, 0xDEAD_BEEF, no_evict);
                         check(&slot, &key, &value, deadline, no_evict);
                         slot.touch();
                         slot.set_in_small(true);
-                        slot.set_filed(true);
+                        let mark = Mark::from_bits((1 << Mark::BITS) - 1);
+                        slot.set_mark(mark);
                         check(&slot, &key, &value, deadline, no_evict);
-                        assert_eq!(
-                            (slot.freq(), slot.in_small(), slot.is_filed()),
-                            (1, true, true)
-                        );
-                        assert_eq!(
-                            slot.overwrite_deadline(Some(Millis(77))),
-                            deadline.is_some()
-                        );
+                        assert_eq!((slot.freq(), slot.in_small(), slot.mark()), (1, true, mark));
+                        assert_eq!(slot.overwrite_deadline(Some(Millis(77))), deadline.is_some());
                         if deadline.is_some() {
                             check(&slot, &key, &value, Some(Millis(77)), no_evict);
                         }
@@ -602,10 +511,7 @@ mod tests {
                 assert!(matches!(slot.value(), Value::Raw(bytes) if bytes == value));
             }
         }
-        assert!(
-            slot.overwrite(NewValue::Bytes(b"x"), Some(Millis(5)))
-                .is_err()
-        );
+        assert!(slot.overwrite(NewValue::Bytes(b"x"), Some(Millis(5))).is_err());
         assert!(slot.overwrite(NewValue::Bytes(&[0; 62]), None).is_ok());
         assert_eq!(slot.key(), b"key");
     }
@@ -618,21 +524,11 @@ mod tests {
         assert!(slot.edit_shared(|_| ()).is_none());
 
         let mut slot = Slot::new(b"s", NewValue::Bytes(&[7; 20_000]), None, 0, false);
-        let Value::Shared(held) = slot.value() else {
-            panic!("long values are shared")
-        };
-        let grown = slot
-            .edit_shared(|bytes| bytes.extend([8; 50_000]))
-            .expect("shared");
+        let Value::Shared(held) = slot.value() else { panic!("long values are shared") };
+        let grown = slot.edit_shared(|bytes| bytes.extend([8; 50_000])).expect("shared");
         assert!(grown > 0);
-        assert_eq!(
-            held.len(),
-            20_000,
-            "a reply being sent keeps the bytes it began with"
-        );
-        let Value::Shared(now) = slot.value() else {
-            panic!("still shared")
-        };
+        assert_eq!(held.len(), 20_000, "a reply being sent keeps the bytes it began with");
+        let Value::Shared(now) = slot.value() else { panic!("still shared") };
         assert_eq!(now.len(), 70_000);
         assert!(!slot.overwrite_int(1));
     }

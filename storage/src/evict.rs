@@ -51,10 +51,7 @@ impl Policy {
 
     /// The policy of this configuration name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::NAMES
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, policy)| *policy)
+        Self::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, policy)| *policy)
     }
 
     /// The configuration name of this policy.
@@ -68,18 +65,12 @@ impl Policy {
 
     /// Whether only keys with a deadline may be victims.
     pub fn is_volatile(self) -> bool {
-        matches!(
-            self,
-            Self::VolatileLru | Self::VolatileLfu | Self::VolatileRandom | Self::VolatileTtl
-        )
+        matches!(self, Self::VolatileLru | Self::VolatileLfu | Self::VolatileRandom | Self::VolatileTtl)
     }
 
     /// Whether this policy orders victims by use, and so needs the queues.
     pub(crate) fn queues(self) -> bool {
-        matches!(
-            self,
-            Self::AllKeysLru | Self::AllKeysLfu | Self::VolatileLru | Self::VolatileLfu
-        )
+        matches!(self, Self::AllKeysLru | Self::AllKeysLfu | Self::VolatileLru | Self::VolatileLfu)
     }
 }
 
@@ -163,10 +154,7 @@ impl Ghosts {
     /// A fingerprint is never 0, which marks a free place. Set and fingerprint use different bits of the tag.
     fn locate(&self, tag: u32) -> (usize, u16) {
         let mixed = tag.wrapping_mul(0x9E37_79B1);
-        (
-            (mixed as usize) & (self.sets.len() - 1),
-            (mixed >> 16) as u16 | 1,
-        )
+        ((mixed as usize) & (self.sets.len() - 1), (mixed >> 16) as u16 | 1)
     }
 
     /// Whether `tag` was remembered; forgets it.
@@ -205,27 +193,18 @@ pub(crate) struct Victim {
 
 impl Table {
     /// The entry to give up next under `policy`, or `None` if a bounded search finds none.
-    pub(crate) fn victim(
-        &mut self,
-        policy: Policy,
-        cx: &Cx,
-        nth: u64,
-        env: Env<'_>,
-    ) -> Option<Victim> {
+    pub(crate) fn victim(&mut self, policy: Policy, cx: &Cx, nth: u64, env: Env<'_>) -> Option<Victim> {
         if self.len() == 0 || (policy.is_volatile() && self.expiring() == 0) {
             return None;
         }
         match policy {
             Policy::NoEviction => None,
-            Policy::AllKeysRandom | Policy::VolatileRandom => self
-                .sample(policy.is_volatile(), cx, nth, 1, env)
-                .into_iter()
-                .next(),
+            Policy::AllKeysRandom | Policy::VolatileRandom => {
+                self.sample(policy.is_volatile(), cx, nth, 1, env).into_iter().next()
+            }
             Policy::VolatileTtl => {
                 let sample = self.sample(true, cx, nth, TTL_SAMPLES, env);
-                sample
-                    .into_iter()
-                    .min_by_key(|victim| self.slot(victim.at).deadline())
+                sample.into_iter().min_by_key(|victim| self.slot(victim.at).deadline())
             }
             _ => self.with_queues(|table| {
                 table
@@ -249,11 +228,7 @@ impl Table {
                 return None;
             }
             let tag = queues.small.pop_front()?;
-            let Some(at) = self
-                .find_tag(tag, env)
-                .into_iter()
-                .find(|at| self.slot(*at).in_small())
-            else {
+            let Some(at) = self.find_tag(tag, env).into_iter().find(|at| self.slot(*at).in_small()) else {
                 continue;
             };
             let memory = self.slot(at).memory();
@@ -265,10 +240,7 @@ impl Table {
                 continue;
             }
             self.queues().ghosts.remember(tag, len);
-            return Some(Victim {
-                at,
-                place: env.placing.of(self.slot(at)),
-            });
+            return Some(Victim { at, place: env.placing.of(self.slot(at)) });
         }
         None
     }
@@ -321,19 +293,13 @@ impl Table {
             let buckets = self.segment(segment).buckets();
             let start = draw(cx.seed, order) as usize % buckets.max(1);
             for step in 0..buckets {
-                let at = At {
-                    segment,
-                    bucket: (start + step) % buckets,
-                };
+                let at = At { segment, bucket: (start + step) % buckets };
                 looked_at += 1;
                 let Some(slot) = self.segment(segment).any_slot(at.bucket) else {
                     continue;
                 };
                 if Self::may_go(slot, volatile) {
-                    found.push(Victim {
-                        at,
-                        place: env.placing.of(slot),
-                    });
+                    found.push(Victim { at, place: env.placing.of(slot) });
                     if found.len() == count {
                         break;
                     }
@@ -354,11 +320,7 @@ impl Table {
                 continue;
             }
             let bucket = draw(cx.seed ^ nth, 2 * attempt + 1) as usize % buckets;
-            if let Some(slot) = self
-                .segment(segment)
-                .any_slot(bucket)
-                .filter(|slot| fits(slot))
-            {
+            if let Some(slot) = self.segment(segment).any_slot(bucket).filter(|slot| fits(slot)) {
                 return Some(slot);
             }
         }

@@ -26,24 +26,14 @@ pub(crate) struct Member(usize);
 
 impl Exclusion {
     pub fn new() -> Self {
-        let words = (0..MAX_PARTICIPANTS)
-            .map(|_| Word(AtomicBool::new(false)))
-            .collect();
-        Self {
-            taken: AtomicBool::new(false),
-            taker: Mutex::new(()),
-            words,
-            joined: AtomicUsize::new(0),
-        }
+        let words = (0..MAX_PARTICIPANTS).map(|_| Word(AtomicBool::new(false))).collect();
+        Self { taken: AtomicBool::new(false), taker: Mutex::new(()), words, joined: AtomicUsize::new(0) }
     }
 
     /// A new participant. Panics beyond `MAX_PARTICIPANTS`: threads are started by the operator's settings, not by peers.
     pub fn join(&self) -> Member {
         let number = self.joined.fetch_add(1, Ordering::Relaxed);
-        assert!(
-            number < self.words.len(),
-            "at most {MAX_PARTICIPANTS} threads may use one store"
-        );
+        assert!(number < self.words.len(), "at most {MAX_PARTICIPANTS} threads may use one store");
         Member(number)
     }
 
@@ -73,10 +63,7 @@ impl Exclusion {
     /// Waits until every other participant is between batches, and keeps them there until the guard is dropped.
     /// `member` must be out of its own batch.
     pub fn take(&self, member: Member) -> Exclusive<'_> {
-        debug_assert!(
-            !self.words[member.0].0.load(Ordering::Relaxed),
-            "a taker has left its batch"
-        );
+        debug_assert!(!self.words[member.0].0.load(Ordering::Relaxed), "a taker has left its batch");
         let guard = self.taker.lock();
         self.taken.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -85,17 +72,10 @@ impl Exclusion {
             let mut spins = 0u32;
             while word.0.load(Ordering::Acquire) {
                 spins += 1;
-                if spins < 64 {
-                    core::hint::spin_loop()
-                } else {
-                    std::thread::yield_now()
-                }
+                if spins < 64 { core::hint::spin_loop() } else { std::thread::yield_now() }
             }
         }
-        Exclusive {
-            exclusion: self,
-            _guard: guard,
-        }
+        Exclusive { exclusion: self, _guard: guard }
     }
 }
 

@@ -11,9 +11,7 @@ impl KeyHash {
     /// Where this hash lies in a store of `2^stripe_bits` stripes.
     #[inline]
     pub(crate) fn place(self, stripe_bits: u32) -> Place {
-        Place {
-            order: self.0 << stripe_bits,
-        }
+        Place { order: self.0 << stripe_bits }
     }
 
     /// The stripe of this hash in a store of `2^stripe_bits` stripes.
@@ -31,6 +29,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// A place with this tag, as far as a tag tells.
+    pub fn of_tag(tag: u32) -> Self {
+        Self { order: u64::from(tag) << 32 }
+    }
+
     /// The 32 bits by which side indexes (wheel, queues, ghosts) name an entry; equal tags are told apart by the entry.
     #[inline]
     pub fn tag(self) -> u32 {
@@ -69,9 +72,7 @@ pub enum Hasher {
 impl Hasher {
     /// A hasher under this secret. Equal secrets give equal hashes on equal builds.
     pub fn keyed(secret: [u64; 4]) -> Self {
-        Self::Keyed(RandomState::with_seeds(
-            secret[0], secret[1], secret[2], secret[3],
-        ))
+        Self::Keyed(RandomState::with_seeds(secret[0], secret[1], secret[2], secret[3]))
     }
 
     /// The hash of `key`.

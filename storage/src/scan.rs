@@ -21,11 +21,7 @@ impl Position {
     pub const START: Self = Self(0);
 
     pub(crate) fn new(stripe: usize, order: u64, stripe_bits: u32) -> Self {
-        let stripe = if stripe_bits == 0 {
-            0
-        } else {
-            (stripe as u64) << (POSITION_BITS - stripe_bits)
-        };
+        let stripe = if stripe_bits == 0 { 0 } else { (stripe as u64) << (POSITION_BITS - stripe_bits) };
         Self(stripe | order >> (stripe_bits + 2))
     }
 

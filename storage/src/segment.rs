@@ -27,10 +27,7 @@ impl Placing<'_> {
 
 impl Segment {
     pub fn new(depth: u32, capacity: usize) -> Self {
-        Self {
-            slots: HashTable::with_capacity(capacity),
-            depth,
-        }
+        Self { slots: HashTable::with_capacity(capacity), depth }
     }
 
     pub fn len(&self) -> usize {
@@ -48,44 +45,31 @@ impl Segment {
     /// Bucket of `key`.
     #[inline]
     pub fn find(&self, place: Place, key: &[u8]) -> Option<usize> {
-        self.slots
-            .find_bucket_index(place.bucket_hash(), |slot| slot.key() == key)
+        self.slots.find_bucket_index(place.bucket_hash(), |slot| slot.key() == key)
     }
 
     /// Buckets of all entries with this tag (two keys may share one).
     pub fn find_tag(&self, tag: u32, placing: Placing<'_>) -> SmallVec<[usize; 2]> {
         self.slots
             .iter_hash_buckets(crate::hash::bucket_hash(tag))
-            .filter(|bucket| {
-                self.slots
-                    .get_bucket(*bucket)
-                    .is_some_and(|slot| placing.of(slot).tag() == tag)
-            })
+            .filter(|bucket| self.slots.get_bucket(*bucket).is_some_and(|slot| placing.of(slot).tag() == tag))
             .collect()
     }
 
     /// The slot in a bucket that [`find`](Self::find) or an iteration gave.
     #[inline]
     pub fn slot(&self, bucket: usize) -> &Slot {
-        self.slots
-            .get_bucket(bucket)
-            .expect("the bucket is occupied: nothing was removed since it was found")
+        self.slots.get_bucket(bucket).expect("the bucket is occupied: nothing was removed since it was found")
     }
 
     #[inline]
     pub fn slot_mut(&mut self, bucket: usize) -> &mut Slot {
-        self.slots
-            .get_bucket_mut(bucket)
-            .expect("the bucket is occupied: nothing was removed since it was found")
+        self.slots.get_bucket_mut(bucket).expect("the bucket is occupied: nothing was removed since it was found")
     }
 
     /// Like [`slot`](Self::slot) for any bucket index.
     pub fn any_slot(&self, bucket: usize) -> Option<&Slot> {
-        if bucket < self.slots.num_buckets() {
-            self.slots.get_bucket(bucket)
-        } else {
-            None
-        }
+        if bucket < self.slots.num_buckets() { self.slots.get_bucket(bucket) } else { None }
     }
 
     pub fn buckets(&self) -> usize {
@@ -94,20 +78,12 @@ impl Segment {
 
     /// Adds a slot whose key is not in the segment; gives its bucket.
     pub fn insert(&mut self, place: Place, slot: Slot, placing: Placing<'_>) -> usize {
-        self.slots
-            .insert_unique(place.bucket_hash(), slot, |slot| {
-                placing.of(slot).bucket_hash()
-            })
-            .bucket_index()
+        self.slots.insert_unique(place.bucket_hash(), slot, |slot| placing.of(slot).bucket_hash()).bucket_index()
     }
 
     pub fn remove(&mut self, bucket: usize) -> Slot {
-        let (slot, _) = self
-            .slots
-            .get_bucket_entry(bucket)
-            .ok()
-            .expect("the bucket is occupied: it was just found")
-            .remove();
+        let (slot, _) =
+            self.slots.get_bucket_entry(bucket).ok().expect("the bucket is occupied: it was just found").remove();
         slot
     }
 
@@ -115,8 +91,7 @@ impl Segment {
     pub fn shrink(&mut self, placing: Placing<'_>) {
         if self.slots.len() * 4 < self.slots.capacity() && self.slots.capacity() > 28 {
             let room = self.slots.len() * 2;
-            self.slots
-                .shrink_to(room, |slot| placing.of(slot).bucket_hash());
+            self.slots.shrink_to(room, |slot| placing.of(slot).bucket_hash());
         }
     }
 
@@ -129,21 +104,12 @@ impl Segment {
         let bit = 63 - self.depth;
         let depth = self.depth + 1;
         let places: Vec<Place> = self.slots.iter().map(|slot| placing.of(slot)).collect();
-        let ones = places
-            .iter()
-            .filter(|place| place.order >> bit & 1 == 1)
-            .count();
+        let ones = places.iter().filter(|place| place.order >> bit & 1 == 1).count();
         let mut low = HashTable::with_capacity(places.len() - ones);
         let mut high = HashTable::with_capacity(ones);
         for (slot, place) in self.slots.drain().zip(places) {
-            let half = if place.order >> bit & 1 == 1 {
-                &mut high
-            } else {
-                &mut low
-            };
-            half.insert_unique(place.bucket_hash(), slot, |slot| {
-                placing.of(slot).bucket_hash()
-            });
+            let half = if place.order >> bit & 1 == 1 { &mut high } else { &mut low };
+            half.insert_unique(place.bucket_hash(), slot, |slot| placing.of(slot).bucket_hash());
         }
         self.slots = low;
         self.depth = depth;
@@ -156,9 +122,7 @@ impl Segment {
         self.depth -= 1;
         for slot in buddy.slots.drain() {
             let place = placing.of(&slot);
-            self.slots.insert_unique(place.bucket_hash(), slot, |slot| {
-                placing.of(slot).bucket_hash()
-            });
+            self.slots.insert_unique(place.bucket_hash(), slot, |slot| placing.of(slot).bucket_hash());
         }
     }
 }

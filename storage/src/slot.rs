@@ -42,26 +42,12 @@ pub struct VacantRef<'a> {
 
 impl<'a> Slot<'a> {
     #[inline]
-    pub(crate) fn find(
-        table: &'a mut Table,
-        place: Place,
-        key: &'a [u8],
-        cx: &'a Cx,
-        env: Env<'a>,
-    ) -> Self {
+    pub(crate) fn find(table: &'a mut Table, place: Place, key: &'a [u8], cx: &'a Cx, env: Env<'a>) -> Self {
         debug_assert!(key.len() <= MAX_KEY_BYTES);
         let found = table.find(place, key);
-        let target = Target {
-            table,
-            place,
-            key,
-            cx,
-            env,
-        };
+        let target = Target { table, place, key, cx, env };
         match found {
-            Some(at) if !is_past(target.table.slot(at).deadline(), cx) => {
-                Self::Live(LiveRef { target, at })
-            }
+            Some(at) if !is_past(target.table.slot(at).deadline(), cx) => Self::Live(LiveRef { target, at }),
             dead => Self::Vacant(VacantRef { target, dead }),
         }
     }
@@ -143,13 +129,7 @@ impl LiveRef<'_> {
 
     /// Replaces value and deadline (which lies ahead; [`Slot::put`] takes any).
     pub fn put(&mut self, value: NewValue<'_>, deadline: Option<Millis>) {
-        let Target {
-            place,
-            key,
-            cx,
-            env,
-            ..
-        } = self.target;
+        let Target { place, key, cx, env, .. } = self.target;
         let deadline = deadline.map(Millis::clamped);
         let table = &mut *self.target.table;
         table.changed = true;
@@ -170,13 +150,7 @@ impl LiveRef<'_> {
 
     /// Changes the deadline alone, to one that lies ahead.
     pub fn set_deadline(&mut self, deadline: Option<Millis>) {
-        let Target {
-            place,
-            key,
-            cx,
-            env,
-            ..
-        } = self.target;
+        let Target { place, key, cx, env, .. } = self.target;
         let deadline = deadline.map(Millis::clamped);
         let table = &mut *self.target.table;
         let old = table.slot(self.at).deadline();
@@ -190,13 +164,7 @@ impl LiveRef<'_> {
         }
         let record = table.slot(self.at);
         let value = record.value().into_owned();
-        let new = Record::new(
-            key,
-            value.as_new(),
-            deadline,
-            record.stamp(),
-            record.is_no_evict(),
-        );
+        let new = Record::new(key, value.as_new(), deadline, record.stamp(), record.is_no_evict());
         table.replace(self.at, place, new, cx, env);
     }
 
@@ -216,12 +184,7 @@ impl LiveRef<'_> {
         let deadline = self.deadline();
         let mut bytes = match self.value() {
             Value::Shared(_) => {
-                let delta = self
-                    .target
-                    .table
-                    .slot_mut(self.at)
-                    .edit_shared(edit)
-                    .expect("just seen to be shared");
+                let delta = self.target.table.slot_mut(self.at).edit_shared(edit).expect("just seen to be shared");
                 self.target.table.resized(self.at, delta);
                 return;
             }
@@ -238,19 +201,14 @@ impl LiveRef<'_> {
 
     /// Removes the entry.
     pub fn remove(self) {
-        let Target {
-            table, place, env, ..
-        } = self.target;
+        let Target { table, place, env, .. } = self.target;
         table.changed = true;
         table.remove(self.at, place, env);
     }
 
     /// A copy of value and deadline, to store elsewhere.
     pub fn detached(&self) -> Detached {
-        Detached {
-            value: self.value().into_owned(),
-            deadline: self.deadline(),
-        }
+        Detached { value: self.value().into_owned(), deadline: self.deadline() }
     }
 
     /// Keeps the entry from eviction from now on, or lets it go again.
@@ -258,23 +216,11 @@ impl LiveRef<'_> {
         if self.record().is_no_evict() == no_evict {
             return;
         }
-        let Target {
-            place,
-            key,
-            cx,
-            env,
-            ..
-        } = self.target;
+        let Target { place, key, cx, env, .. } = self.target;
         let table = &mut *self.target.table;
         let record = table.slot(self.at);
         let value = record.value().into_owned();
-        let new = Record::new(
-            key,
-            value.as_new(),
-            record.deadline(),
-            record.stamp(),
-            no_evict,
-        );
+        let new = Record::new(key, value.as_new(), record.deadline(), record.stamp(), no_evict);
         table.replace(self.at, place, new, cx, env);
     }
 }
@@ -284,13 +230,7 @@ impl<'a> VacantRef<'a> {
     pub fn insert(self, value: NewValue<'_>, deadline: Option<Millis>) -> Option<LiveRef<'a>> {
         let Self { target, dead } = self;
         let deadline = deadline.map(Millis::clamped);
-        let Target {
-            place,
-            key,
-            cx,
-            env,
-            ..
-        } = target;
+        let Target { place, key, cx, env, .. } = target;
         if is_past(deadline, cx) {
             if let Some(at) = dead {
                 target.table.expired += 1;

@@ -28,11 +28,7 @@ pub struct Layout {
 impl Layout {
     /// The usual layout under a random 256-bit secret.
     pub fn new(stripes: usize, secret: [u64; 4]) -> Self {
-        Self {
-            stripes,
-            hasher: Hasher::keyed(secret),
-            cursor_secret: draw(secret[0] ^ secret[3], 62),
-        }
+        Self { stripes, hasher: Hasher::keyed(secret), cursor_secret: draw(secret[0] ^ secret[3], 62) }
     }
 
     /// Stripes for a memory limit in bytes (0 = none): fewer for small caches, where tables would be tiny.
@@ -66,14 +62,9 @@ pub struct Store {
 impl Store {
     /// An empty store. Panics if the number of stripes is not a power of two within bounds.
     pub fn new(layout: Layout) -> Self {
-        assert!(
-            layout.stripes.is_power_of_two() && layout.stripes <= MAX_STRIPES,
-            "stripes: a power of two"
-        );
+        assert!(layout.stripes.is_power_of_two() && layout.stripes <= MAX_STRIPES, "stripes: a power of two");
         Self {
-            stripes: (0..layout.stripes)
-                .map(|_| Padded(Mutex::default()))
-                .collect(),
+            stripes: (0..layout.stripes).map(|_| Padded(Mutex::default())).collect(),
             stripe_bits: layout.stripes.ilog2(),
             hasher: layout.hasher,
             databases: core::array::from_fn(|n| AtomicU8::new(n as u8)),
@@ -107,36 +98,24 @@ impl Store {
     /// The database number that shows this table.
     pub(crate) fn logical(&self, table: Physical) -> Db {
         let shows = |n: &usize| self.databases[*n].load(Ordering::Relaxed) == table.0;
-        Db((0..DATABASES)
-            .find(shows)
-            .expect("the numbers are a permutation of the tables") as u8)
+        Db((0..DATABASES).find(shows).expect("the numbers are a permutation of the tables") as u8)
     }
 
     pub(crate) fn swap_databases(&self, a: Db, b: Db) {
-        let (x, y) = (
-            &self.databases[usize::from(a.0)],
-            &self.databases[usize::from(b.0)],
-        );
+        let (x, y) = (&self.databases[usize::from(a.0)], &self.databases[usize::from(b.0)]);
         let old = x.load(Ordering::Relaxed);
         x.store(y.load(Ordering::Relaxed), Ordering::Relaxed);
         y.store(old, Ordering::Relaxed);
     }
 
     pub(crate) fn env(&self) -> Env<'_> {
-        let placing = Placing {
-            hasher: &self.hasher,
-            stripe_bits: self.stripe_bits,
-        };
-        Env {
-            placing,
-            queueing: self.memory.queueing(),
-        }
+        let placing = Placing { hasher: &self.hasher, stripe_bits: self.stripe_bits };
+        Env { placing, queueing: self.memory.queueing() }
     }
 
     pub(crate) fn bury(&self, tables: Vec<Table>) {
         let mut flushed = self.flushed.lock();
-        self.flushed_tables
-            .fetch_add(tables.len(), Ordering::Relaxed);
+        self.flushed_tables.fetch_add(tables.len(), Ordering::Relaxed);
         flushed.extend(tables);
     }
 
@@ -175,17 +154,8 @@ impl Store {
             }
             bytes += stripe.bytes() as i64 - stripe.unflushed();
         }
-        bytes += self
-            .flushed
-            .lock()
-            .iter()
-            .map(|table| table.bytes() as i64)
-            .sum::<i64>();
-        assert_eq!(
-            bytes,
-            self.memory.tables_flushed(),
-            "global count of table bytes"
-        );
+        bytes += self.flushed.lock().iter().map(|table| table.bytes() as i64).sum::<i64>();
+        assert_eq!(bytes, self.memory.tables_flushed(), "global count of table bytes");
     }
 }
 
@@ -219,9 +189,7 @@ impl Memory {
     }
 
     pub(crate) fn charge(&self, delta: i64) {
-        let used = self.used.fetch_add(delta, Ordering::Relaxed)
-            + delta
-            + self.outside.load(Ordering::Relaxed);
+        let used = self.used.fetch_add(delta, Ordering::Relaxed) + delta + self.outside.load(Ordering::Relaxed);
         if used > self.peak.load(Ordering::Relaxed) {
             self.peak.store(used, Ordering::Relaxed);
         }

@@ -53,12 +53,7 @@ impl Stripe {
 
     /// Runs `act` on a table and books what it changed. All changes to tables go through here.
     #[inline]
-    pub fn with_table<R>(
-        &mut self,
-        db: Physical,
-        memory: &Memory,
-        act: impl FnOnce(&mut Table) -> R,
-    ) -> R {
+    pub fn with_table<R>(&mut self, db: Physical, memory: &Memory, act: impl FnOnce(&mut Table) -> R) -> R {
         let table = match db.0 {
             0 => &mut self.first,
             n => self.others[usize::from(n) - 1].get_or_insert_default(),
@@ -134,10 +129,7 @@ impl Stripe {
         };
         for ((db, kh), watched) in watched.iter_mut() {
             let place = kh.place(env.placing.stripe_bits);
-            let exists = tables.iter().any(|t| {
-                self.table(*t)
-                    .is_some_and(|t| t.find(place, &watched.key).is_some())
-            });
+            let exists = tables.iter().any(|t| self.table(*t).is_some_and(|t| t.find(place, &watched.key).is_some()));
             if dbs.contains(db) && exists {
                 watched.version += 1;
             }
@@ -146,24 +138,13 @@ impl Stripe {
     }
 
     /// Begins to watch a key; gives its version and whether it is live now.
-    pub fn watch(
-        &mut self,
-        db: (Db, Physical),
-        kh: KeyHash,
-        key: &[u8],
-        cx: &Cx,
-        env: Env<'_>,
-    ) -> (u64, bool) {
+    pub fn watch(&mut self, db: (Db, Physical), kh: KeyHash, key: &[u8], cx: &Cx, env: Env<'_>) -> (u64, bool) {
         let live = self.is_live(db.1, kh, key, cx, env);
-        let watched = self
-            .watched
-            .get_or_insert_default()
-            .entry((db.0, kh))
-            .or_insert_with(|| Watched {
-                key: key.into(),
-                version: 0,
-                watchers: 0,
-            });
+        let watched = self.watched.get_or_insert_default().entry((db.0, kh)).or_insert_with(|| Watched {
+            key: key.into(),
+            version: 0,
+            watchers: 0,
+        });
         watched.watchers += 1;
         (watched.version, live)
     }
@@ -194,13 +175,7 @@ impl Stripe {
 
     /// Bytes of all tables.
     pub fn bytes(&self) -> u64 {
-        self.first.bytes()
-            + self
-                .others
-                .iter()
-                .flatten()
-                .map(|table| table.bytes())
-                .sum::<u64>()
+        self.first.bytes() + self.others.iter().flatten().map(|table| table.bytes()).sum::<u64>()
     }
 
     /// Bytes not yet in the global count.
@@ -215,8 +190,6 @@ impl Stripe {
         for (n, table) in self.others.iter().enumerate() {
             occupied[n + 1] = table.is_some();
         }
-        (0..DATABASES as u8)
-            .filter(move |n| occupied[usize::from(*n)])
-            .map(Physical)
+        (0..DATABASES as u8).filter(move |n| occupied[usize::from(*n)]).map(Physical)
     }
 }

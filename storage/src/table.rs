@@ -10,7 +10,7 @@ use crate::limits::{MAX_DEPTH, MERGE_ENTRIES, SEGMENT_ENTRIES};
 use crate::memory::vec_bytes;
 use crate::segment::{Placing, Segment};
 use crate::time::{Cx, Millis};
-use crate::wheel::Wheel;
+use crate::wheel::{Filing, Wheel};
 use smallvec::SmallVec;
 
 /// What table operations need from the store.
@@ -70,9 +70,7 @@ impl Table {
 
     #[inline]
     fn segment_at(&self, place: Place) -> Option<u32> {
-        self.directory
-            .get(place.directory_index(self.depth))
-            .copied()
+        self.directory.get(place.directory_index(self.depth)).copied()
     }
 
     /// Where `key` is, dead or alive.
@@ -85,16 +83,11 @@ impl Table {
 
     /// Entries with this tag: nearly always one at most.
     pub fn find_tag(&self, tag: u32, env: Env<'_>) -> SmallVec<[At; 2]> {
-        let Some(segment) = self.segment_at(Place {
-            order: u64::from(tag) << 32,
-        }) else {
+        let Some(segment) = self.segment_at(Place::of_tag(tag)) else {
             return SmallVec::new();
         };
         let buckets = self.segments[segment as usize].find_tag(tag, env.placing);
-        buckets
-            .into_iter()
-            .map(|bucket| At { segment, bucket })
-            .collect()
+        buckets.into_iter().map(|bucket| At { segment, bucket }).collect()
     }
 
     #[inline]
@@ -121,11 +114,7 @@ impl Table {
                 // Of a tag's doubles the last one stands for the entry.
                 tags.reverse();
                 tags.retain(|tag| {
-                    seen.insert(*tag)
-                        && self
-                            .find_tag(*tag, env)
-                            .iter()
-                            .any(|at| self.slot(*at).in_small())
+                    seen.insert(*tag) && self.find_tag(*tag, env).iter().any(|at| self.slot(*at).in_small())
                 });
                 tags.reverse();
                 self.queues.put_small(tags);
@@ -186,40 +175,30 @@ impl Table {
             self.expiring -= 1;
             self.deadline_sum_ms -= u128::from(old.0);
         }
-        if let Some(new) = new {
-            self.expiring += 1;
-            self.deadline_sum_ms += u128::from(new.0);
-            self.file(at, place, old, new, cx, env);
+        match new {
+            Some(new) => {
+                self.expiring += 1;
+                self.deadline_sum_ms += u128::from(new.0);
+                self.file(at, place, old, new, cx, env);
+            }
+            None => self.slot_mut(at).set_mark(None),
         }
     }
 
-    /// Files an entry's deadline in the wheel, unless an earlier record will find it anyway.
-    fn file(
-        &mut self,
-        at: At,
-        place: Place,
-        old: Option<Millis>,
-        new: Millis,
-        cx: &Cx,
-        env: Env<'_>,
-    ) {
-        if self.slot(at).is_filed() && old.is_some_and(|old| old <= new) {
+    /// Files an entry's deadline in the wheel, unless the record filed for an earlier one will find it anyway.
+    fn file(&mut self, at: At, place: Place, old: Option<Millis>, new: Millis, cx: &Cx, env: Env<'_>) {
+        if old.is_some_and(|old| old <= new) {
             return;
         }
-        self.slot_mut(at).set_filed(true);
-        self.with_wheel(cx, |wheel| wheel.file(place.tag(), due_second(new)));
-        let live = self.expiring;
-        let Some(wheel) = &mut self.wheel else { return };
-        let before = wheel.records();
-        if let Some(tags) = wheel.thin_slot(due_second(new), live) {
-            for tag in tags {
-                self.file_again(tag, cx, env);
-            }
-            self.with_wheel(cx, |wheel| wheel.thinned(before));
+        let (tag, live) = (place.tag(), self.expiring);
+        let (mark, swept) = self.with_wheel(cx, |wheel| (wheel.file(tag, due_second(new)), wheel.sweep(live)));
+        self.slot_mut(at).set_mark(Some(mark));
+        for filing in swept {
+            self.file_again(filing, cx, env);
         }
     }
 
-    fn with_wheel(&mut self, cx: &Cx, act: impl FnOnce(&mut Wheel)) {
+    fn with_wheel<R>(&mut self, cx: &Cx, act: impl FnOnce(&mut Wheel) -> R) -> R {
         let mut wheel = match self.wheel.take() {
             Some(wheel) => wheel,
             None => {
@@ -229,24 +208,22 @@ impl Table {
             }
         };
         let before = wheel.memory();
-        act(&mut wheel);
+        let result = act(&mut wheel);
         self.bytes = self.bytes + wheel.memory() - before;
         self.wheel = Some(wheel);
+        result
     }
 
-    /// Files the record of `tag` again at the earliest deadline it stands for; drops it if there is none.
-    fn file_again(&mut self, tag: u32, cx: &Cx, env: Env<'_>) {
-        let mut earliest: Option<Millis> = None;
-        for at in self.find_tag(tag, env) {
-            let deadline = self.slot(at).deadline();
-            self.slot_mut(at).set_filed(deadline.is_some());
-            earliest = match (earliest, deadline) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-        }
-        if let Some(deadline) = earliest {
-            self.with_wheel(cx, |wheel| wheel.file(tag, due_second(deadline)));
+    /// Files the entries again that a record taken from the wheel stands for; there may be none left.
+    fn file_again(&mut self, filing: Filing, cx: &Cx, env: Env<'_>) {
+        for at in self.find_tag(filing.tag, env) {
+            let slot = self.slot(at);
+            if slot.mark() == Some(filing.mark)
+                && let Some(deadline) = slot.deadline()
+            {
+                let mark = self.with_wheel(cx, |wheel| wheel.file(filing.tag, due_second(deadline)));
+                self.slot_mut(at).set_mark(Some(mark));
+            }
         }
     }
 
@@ -258,23 +235,15 @@ impl Table {
         };
         let mut due = Vec::new();
         let caught_up = wheel.advance(cx.now.seconds(), limit, &mut due);
-        for tag in due {
-            loop {
-                let expired = self
-                    .find_tag(tag, env)
-                    .into_iter()
-                    .find(|at| is_past(self.slot(*at).deadline(), cx));
-                let Some(at) = expired else { break };
-                self.remove(
-                    at,
-                    Place {
-                        order: u64::from(tag) << 32,
-                    },
-                    env,
-                );
+        for filing in due {
+            let place = Place::of_tag(filing.tag);
+            while let Some(at) =
+                self.find_tag(filing.tag, env).into_iter().find(|at| is_past(self.slot(*at).deadline(), cx))
+            {
+                self.remove(at, place, env);
                 self.expired += 1;
             }
-            self.file_again(tag, cx, env);
+            self.file_again(filing, cx, env);
         }
         caught_up
     }
@@ -297,11 +266,7 @@ impl Table {
             self.queues.left_small(bytes);
         }
         if self.len == 0 {
-            *self = Self {
-                changed: self.changed,
-                expired: self.expired,
-                ..Self::default()
-            };
+            *self = Self { changed: self.changed, expired: self.expired, ..Self::default() };
         } else {
             self.try_merge(place, env);
         }
@@ -322,19 +287,14 @@ impl Table {
             return segment;
         }
         self.split(segment, place, env);
-        self.segment_at(place)
-            .expect("a table with a segment has a directory")
+        self.segment_at(place).expect("a table with a segment has a directory")
     }
 
     fn split(&mut self, segment: u32, place: Place, env: Env<'_>) {
         let depth = self.segments[segment as usize].depth;
         if depth == self.depth {
             self.resize_index(|table| {
-                table.directory = table
-                    .directory
-                    .iter()
-                    .flat_map(|index| [*index, *index])
-                    .collect();
+                table.directory = table.directory.iter().flat_map(|index| [*index, *index]).collect();
                 table.depth += 1;
             });
         }
@@ -379,10 +339,7 @@ impl Table {
         let both = self.span(place, depth - 1);
         let middle = both.start + both.len() / 2;
         let (low, high) = (self.directory[both.start], self.directory[middle]);
-        let (low_len, high_len) = (
-            self.segments[low as usize].len(),
-            self.segments[high as usize].len(),
-        );
+        let (low_len, high_len) = (self.segments[low as usize].len(), self.segments[high as usize].len());
         let same_depth = self.segments[low as usize].depth == self.segments[high as usize].depth;
         if !same_depth || low_len + high_len > MERGE_ENTRIES {
             return;
@@ -402,22 +359,12 @@ impl Table {
         if self.directory.len() < 8 * live || self.directory.len() < 8 {
             return;
         }
-        let deepest = self
-            .directory
-            .iter()
-            .map(|index| self.segments[*index as usize].depth)
-            .max()
-            .unwrap_or(0);
+        let deepest = self.directory.iter().map(|index| self.segments[*index as usize].depth).max().unwrap_or(0);
         if deepest >= self.depth {
             return;
         }
         self.resize_index(|table| {
-            table.directory = table
-                .directory
-                .iter()
-                .step_by(1 << (table.depth - deepest))
-                .copied()
-                .collect();
+            table.directory = table.directory.iter().step_by(1 << (table.depth - deepest)).copied().collect();
             table.depth = deepest;
             table.pack();
         });
@@ -465,12 +412,7 @@ impl Table {
     ) -> Option<u64> {
         let segment = &self.segments[self.segment_at(Place { order: from })? as usize];
         let span_bits = 64 - segment.depth;
-        let parts = segment
-            .len()
-            .div_ceil(wanted.max(1))
-            .max(1)
-            .next_power_of_two()
-            .ilog2();
+        let parts = segment.len().div_ceil(wanted.max(1)).max(1).next_power_of_two().ilog2();
         let stretch_bits = span_bits.saturating_sub(parts).max(granule_bits);
         let segment_end = end_of(from, span_bits);
         let end = if stretch_bits >= span_bits {
@@ -494,10 +436,7 @@ impl Table {
     /// The segment at a place in hash order, for the eviction hand: its index, and where the next one begins.
     pub fn segment_from(&self, order: u64) -> Option<(u32, Option<u64>)> {
         let index = self.segment_at(Place { order })?;
-        Some((
-            index,
-            end_of(order, 64 - self.segments[index as usize].depth),
-        ))
+        Some((index, end_of(order, 64 - self.segments[index as usize].depth)))
     }
 
     pub fn segment(&self, index: u32) -> &Segment {
@@ -532,14 +471,10 @@ impl Table {
     /// Checks everything that must hold between operations; panics with what does not.
     #[cfg(any(test, debug_assertions))]
     pub fn invariants(&self, env: Env<'_>) {
-        let mut bytes = self.index_bytes()
-            + self.queues.memory()
-            + self.wheel.as_ref().map_or(0, |w| w.memory());
+        let mut bytes = self.index_bytes() + self.queues.memory() + self.wheel.as_ref().map_or(0, |w| w.memory());
         let (mut len, mut expiring, mut sum, mut small) = (0, 0, 0u128, (0, 0));
-        let tags: std::collections::HashSet<u32> = self
-            .wheel
-            .as_ref()
-            .map_or_else(Default::default, |wheel| wheel.tags().into_iter().collect());
+        let filed: std::collections::HashSet<Filing> =
+            self.wheel.as_ref().map_or_else(Default::default, |wheel| wheel.filed().into_iter().collect());
         for (index, segment) in self.segments.iter().enumerate() {
             bytes += segment.memory();
             if self.vacant.contains(&(index as u32)) {
@@ -548,34 +483,25 @@ impl Table {
             }
             for slot in segment.iter() {
                 let place = env.placing.of(slot);
-                assert_eq!(
-                    self.segment_at(place),
-                    Some(index as u32),
-                    "an entry lies where the directory leads"
-                );
+                assert_eq!(self.segment_at(place), Some(index as u32), "an entry lies where the directory leads");
                 bytes += slot.memory();
                 len += 1;
                 if slot.in_small() {
                     small = (small.0 + 1, small.1 + slot.memory());
                 }
+                let filing = slot.mark().map(|mark| Filing { tag: place.tag(), mark });
+                assert_eq!(slot.mark().is_some(), slot.deadline().is_some(), "a mark if and only if a deadline");
+                assert!(filing.is_none_or(|filing| filed.contains(&filing)), "an expiring entry is in the wheel");
                 if let Some(deadline) = slot.deadline() {
                     expiring += 1;
                     sum += u128::from(deadline.0);
-                    assert!(
-                        slot.is_filed() && tags.contains(&place.tag()),
-                        "an expiring entry is in the wheel"
-                    );
                 }
             }
         }
         assert_eq!(len, self.len, "count of entries");
         assert_eq!(expiring, self.expiring, "count of deadlines");
         assert_eq!(sum, self.deadline_sum_ms, "sum of deadlines");
-        assert_eq!(
-            small,
-            self.queues.small_holds(),
-            "entries and bytes of the small queue"
-        );
+        assert_eq!(small, self.queues.small_holds(), "entries and bytes of the small queue");
         assert_eq!(bytes, self.bytes, "bytes recounted");
         assert!(self.directory.is_empty() || self.directory.len() == 1 << self.depth);
     }
@@ -586,9 +512,7 @@ fn end_of(order: u64, bits: u32) -> Option<u64> {
     if bits >= 64 {
         return None;
     }
-    ((order >> bits) + 1)
-        .checked_shl(bits)
-        .filter(|end| end >> bits == (order >> bits) + 1 && *end != 0)
+    ((order >> bits) + 1).checked_shl(bits).filter(|end| end >> bits == (order >> bits) + 1 && *end != 0)
 }
 
 /// First whole second at which this deadline has passed.

@@ -32,10 +32,7 @@ pub struct Cx {
 impl Cx {
     /// A context at `now_ms` with seed 0.
     pub fn at(now_ms: u64) -> Self {
-        Self {
-            now: Millis(now_ms),
-            seed: 0,
-        }
+        Self { now: Millis(now_ms), seed: 0 }
     }
 }
 

@@ -81,10 +81,7 @@ impl OwnedValue {
 }
 
 fn decimal_len(n: i64) -> usize {
-    let digits = n
-        .unsigned_abs()
-        .checked_ilog10()
-        .map_or(1, |log| log as usize + 1);
+    let digits = n.unsigned_abs().checked_ilog10().map_or(1, |log| log as usize + 1);
     digits + usize::from(n < 0)
 }
 

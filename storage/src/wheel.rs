@@ -1,18 +1,52 @@
 //! A hierarchical timing wheel of 4-byte tags: which entries may be due, by second.
 //!
-//! Three rings of 64 slots (1 s, 64 s, about 1.1 h a slot) and two overflow lists, taken in turn every three days. A record is a tag, not a deadline: when
-//! its slot comes up the owner looks the entry up and either reaps it or files it again, so a record may be early,
-//! stale or double without harm. Slots are chains of 64-byte chunks from one pool: 4.6 bytes a record.
+//! Three rings of 64 chains (1 s, 64 s, about 1.1 h each) and two overflow chains, taken in turn every three days. A
+//! record is a tag, not a deadline: when its chain comes up the owner looks the entry up and reaps it or files it again.
+//! The entry keeps the [`Mark`] of the chain that holds its record, so a record left behind by a deletion or a nearer
+//! deadline is known for what it is and dropped; a *sweep* finds such records early and bounds their number. Chains are
+//! made of 64-byte chunks from one pool: 4.6 bytes a record.
 
 use crate::memory::vec_bytes;
+use smallvec::SmallVec;
 
 const RING: usize = 64;
+const RINGS: usize = 4;
 const OVERFLOW: usize = 3 * RING;
-const SLOTS: usize = OVERFLOW + 2;
+const CHAINS: usize = OVERFLOW + 2;
 const CHUNK_TAGS: usize = 14;
 const NIL: u32 = u32::MAX;
-/// Seconds the third ring reaches: about three days. Later deadlines wait in the overflow list.
+/// Seconds the third ring reaches: about three days. Later deadlines wait in the overflow chains.
 const HORIZON_S: u64 = (RING * RING * RING) as u64;
+/// Left-behind records that start no sweep: 4.6 KiB.
+const SWEEP_SLACK: usize = 1024;
+
+/// Names a chain, and whether a record in it was filed before or after the latest sweep of it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Mark(u16);
+
+impl Mark {
+    /// Bits a mark fits in; 0 is none.
+    pub const BITS: u32 = 9;
+
+    fn new(chain: usize, color: bool) -> Self {
+        Self(2 * chain as u16 + u16::from(color) + 1)
+    }
+    pub fn bits(mark: Option<Self>) -> usize {
+        mark.map_or(0, |mark| usize::from(mark.0))
+    }
+    pub fn from_bits(bits: usize) -> Option<Self> {
+        (bits != 0).then_some(Self(bits as u16))
+    }
+}
+
+const _: () = assert!(2 * CHAINS < 1 << Mark::BITS);
+
+/// A record taken from the wheel: it stands for the entries of this tag that bear this mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Filing {
+    pub tag: u32,
+    pub mark: Mark,
+}
 
 struct Chunk {
     tags: [u32; CHUNK_TAGS],
@@ -22,17 +56,22 @@ struct Chunk {
 
 /// The wheel of one table.
 pub(crate) struct Wheel {
-    /// The second whose slots were taken last, or are being taken.
+    /// The second whose chains were taken last, or are being taken.
     now_s: u64,
-    /// Whether slots of `now_s` may still hold tags. Nothing is ever filed into a slot that is being taken.
+    /// Whether chains of `now_s` may still hold records. Nothing is ever filed into a chain that is being taken.
     entering: bool,
-    heads: [u32; SLOTS],
-    lens: [u32; SLOTS],
+    heads: [u32; CHAINS],
+    /// One bit a chain, flipped when a sweep takes the chain aside.
+    colors: [u64; CHAINS.div_ceil(64)],
+    /// Records by ring, the overflow being the fourth.
+    held: [usize; RINGS],
+    /// The chain taken aside by the sweep: what is left of it, and the mark its records bear.
+    aside: u32,
+    aside_chain: usize,
+    /// Where the sweep looks for its next chain.
+    sweep_at: usize,
     chunks: Vec<Chunk>,
     free: u32,
-    records: usize,
-    /// Record count at which a slot may be thinned next; see [`Wheel::thin_slot`].
-    thin_at: usize,
 }
 
 impl Wheel {
@@ -40,27 +79,39 @@ impl Wheel {
         Box::new(Self {
             now_s,
             entering: false,
-            heads: [NIL; SLOTS],
-            lens: [0; SLOTS],
+            heads: [NIL; CHAINS],
+            colors: [0; CHAINS.div_ceil(64)],
+            held: [0; RINGS],
+            aside: NIL,
+            aside_chain: 0,
+            sweep_at: 0,
             chunks: Vec::new(),
             free: NIL,
-            records: 0,
-            thin_at: 1024,
         })
     }
 
     /// Bytes this wheel takes.
     pub fn memory(&self) -> u64 {
-        crate::memory::good_size(size_of::<Self>()) as u64
-            + vec_bytes::<Chunk>(self.chunks.capacity())
+        crate::memory::good_size(size_of::<Self>()) as u64 + vec_bytes::<Chunk>(self.chunks.capacity())
     }
 
-    pub fn records(&self) -> usize {
-        self.records
+    fn records(&self) -> usize {
+        self.held.iter().sum()
     }
 
-    /// The slot for something due in second `due_s`; due seconds not after `now_s` take the next slot.
-    fn slot(&self, due_s: u64) -> usize {
+    /// The mark that records filed into a chain bear now.
+    fn mark(&self, chain: usize) -> Mark {
+        Mark::new(chain, self.colors[chain / 64] >> (chain % 64) & 1 == 1)
+    }
+
+    /// The mark of the records taken aside.
+    fn aside_mark(&self) -> Mark {
+        let chain = self.aside_chain;
+        Mark::new(chain, self.colors[chain / 64] >> (chain % 64) & 1 == 0)
+    }
+
+    /// The chain for something due in second `due_s`; due seconds not after `now_s` take the next chain.
+    fn chain(&self, due_s: u64) -> usize {
         let due_s = due_s.max(self.now_s + 1);
         let ahead = due_s - self.now_s;
         match ahead {
@@ -71,27 +122,23 @@ impl Wheel {
         }
     }
 
-    /// Files `tag` to come up once second `due_s` has passed, or earlier.
-    pub fn file(&mut self, tag: u32, due_s: u64) {
-        let slot = self.slot(due_s);
-        let head = self.heads[slot];
+    /// Files `tag` to come up once second `due_s` has passed, or earlier. The entry must bear the mark from now on.
+    pub fn file(&mut self, tag: u32, due_s: u64) -> Mark {
+        let chain = self.chain(due_s);
+        let head = self.heads[chain];
         if head != NIL && (self.chunks[head as usize].len as usize) < CHUNK_TAGS {
             let chunk = &mut self.chunks[head as usize];
             chunk.tags[chunk.len as usize] = tag;
             chunk.len += 1;
         } else {
-            self.heads[slot] = self.chunk(tag, head);
+            self.heads[chain] = self.chunk(tag, head);
         }
-        self.lens[slot] += 1;
-        self.records += 1;
+        self.held[chain / RING] += 1;
+        self.mark(chain)
     }
 
     fn chunk(&mut self, tag: u32, next: u32) -> u32 {
-        let mut chunk = Chunk {
-            tags: [0; CHUNK_TAGS],
-            len: 1,
-            next,
-        };
+        let mut chunk = Chunk { tags: [0; CHUNK_TAGS], len: 1, next };
         chunk.tags[0] = tag;
         if self.free != NIL {
             let at = self.free;
@@ -107,99 +154,142 @@ impl Wheel {
         (self.chunks.len() - 1) as u32
     }
 
-    /// Moves at most `limit` tags whose time has come at `now_s` into `due`. Returns whether the wheel has caught up
-    /// with `now_s`; if not, call again.
-    pub fn advance(&mut self, now_s: u64, limit: usize, due: &mut Vec<u32>) -> bool {
-        if self.records == 0 {
-            self.now_s = self.now_s.max(now_s);
-            self.entering = false;
-            return true;
-        }
-        while self.entering || self.now_s < now_s {
+    /// Moves at most `limit` records whose time has come at `now_s` into `due`, a chunk more at most. Returns whether
+    /// the wheel has caught up with `now_s`; if not, call again. Seconds without records cost nothing.
+    pub fn advance(&mut self, now_s: u64, limit: usize, due: &mut Vec<Filing>) -> bool {
+        loop {
             if !self.entering {
-                self.now_s += 1;
+                let Some(second) = self.next_second().filter(|second| *second <= now_s) else {
+                    self.now_s = self.now_s.max(now_s);
+                    return true;
+                };
+                self.now_s = second;
                 self.entering = true;
             }
-            // Coarser slots come up when their span begins; the caller files their tags again, finer.
+            // Coarser chains come up when their span begins; the caller files their records again, finer.
             let second = self.now_s;
-            let coarse = [
-                (1, second as usize % RING),
-                (RING, RING + (second >> 6) as usize % RING),
-                (RING * RING, 2 * RING + (second >> 12) as usize % RING),
-                (
-                    RING * RING * RING,
-                    OVERFLOW + (second / HORIZON_S) as usize % 2,
-                ),
-            ];
-            for (span, slot) in coarse {
-                if second.is_multiple_of(span as u64) && !self.drain(slot, limit, due) {
+            for ring in 0..RINGS {
+                let span = RING.pow(ring as u32) as u64;
+                let ring_chains = if ring < 3 { RING } else { CHAINS - OVERFLOW };
+                let chain = ring * RING + (second / span) as usize % ring_chains;
+                if second.is_multiple_of(span) && !self.drain(chain, limit, due) {
                     return false;
                 }
             }
             self.entering = false;
         }
-        true
     }
 
-    /// Empties a slot into `due` until that holds `limit` tags; true when the slot is empty.
-    fn drain(&mut self, slot: usize, limit: usize, due: &mut Vec<u32>) -> bool {
-        while self.heads[slot] != NIL {
+    /// The first second after `now_s` in which a chain comes up that may hold records.
+    fn next_second(&self) -> Option<u64> {
+        let ring = self.held.iter().position(|held| *held > 0)?;
+        let span = RING.pow(ring as u32) as u64;
+        Some((self.now_s / span + 1) * span)
+    }
+
+    /// Empties a chain into `due` until that holds `limit` records; true when the chain is empty.
+    fn drain(&mut self, chain: usize, limit: usize, due: &mut Vec<Filing>) -> bool {
+        while self.aside_chain == chain && self.aside != NIL {
             if due.len() >= limit {
                 return false;
             }
-            let at = self.heads[slot] as usize;
-            let chunk = &mut self.chunks[at];
-            due.extend_from_slice(&chunk.tags[..chunk.len as usize]);
-            self.records -= chunk.len as usize;
-            self.lens[slot] -= chunk.len;
-            self.heads[slot] = chunk.next;
-            chunk.next = self.free;
-            self.free = at as u32;
+            let mark = self.aside_mark();
+            self.aside = self.pop(self.aside, chain, |tag| due.push(Filing { tag, mark }));
+        }
+        while self.heads[chain] != NIL {
+            if due.len() >= limit {
+                return false;
+            }
+            let mark = self.mark(chain);
+            self.heads[chain] = self.pop(self.heads[chain], chain, |tag| due.push(Filing { tag, mark }));
         }
         true
     }
 
-    /// If far more records than `live` entries are filed, takes out the slot that `due_s` falls into, without doubles,
-    /// for the caller to check and file again (with [`Wheel::thinned`] after that).
+    /// Takes the records of one chunk of a chain and frees the chunk; gives the chunk after it.
+    fn pop(&mut self, at: u32, chain: usize, mut take: impl FnMut(u32)) -> u32 {
+        let chunk = &mut self.chunks[at as usize];
+        chunk.tags[..chunk.len as usize].iter().for_each(|tag| take(*tag));
+        self.held[chain / RING] -= chunk.len as usize;
+        let next = core::mem::replace(&mut chunk.next, self.free);
+        self.free = at;
+        next
+    }
+
+    /// A step of the sweep, to be called after each filing: where far more records than `live` entries are filed, takes
+    /// some out for the caller to file again or to drop.
     ///
-    /// Keys deleted and written again leave records behind; this bounds them: a slot is thinned only once the total
-    /// has passed twice the live entries and, where thinning did not help, has grown by a quarter since.
-    pub fn thin_slot(&mut self, due_s: u64, live: usize) -> Option<Vec<u32>> {
-        let slot = self.slot(due_s);
-        if self.records <= (2 * live + 1024).max(self.thin_at) || self.lens[slot] < 64 {
-            return None;
+    /// It starts when more than half of the records (and [`SWEEP_SLACK`]) must be left-behind ones, and looks at up to
+    /// 14 for one filed, so it is through all of them before they grow by a tenth.
+    pub fn sweep(&mut self, live: usize) -> SmallVec<[Filing; CHUNK_TAGS]> {
+        let mut taken = SmallVec::new();
+        if self.aside == NIL {
+            if self.records() <= 2 * live + SWEEP_SLACK {
+                return taken;
+            }
+            let chain = (0..CHAINS).map(|step| (self.sweep_at + step) % CHAINS).find(|chain| self.heads[*chain] != NIL);
+            let chain = chain.expect("records are filed and none is aside");
+            self.sweep_at = (chain + 1) % CHAINS;
+            self.aside = core::mem::replace(&mut self.heads[chain], NIL);
+            self.aside_chain = chain;
+            self.colors[chain / 64] ^= 1 << (chain % 64);
         }
+        let mark = self.aside_mark();
+        self.aside = self.pop(self.aside, self.aside_chain, |tag| taken.push(Filing { tag, mark }));
+        taken
+    }
+
+    /// Some tags of the chains that come up next, soonest first; up to about `limit`.
+    pub fn soonest(&self, limit: usize) -> Vec<u32> {
         let mut tags = Vec::new();
-        self.drain(slot, usize::MAX, &mut tags);
-        tags.sort_unstable();
-        tags.dedup();
-        Some(tags)
+        for ring in 0..RINGS {
+            let span_now = self.now_s / RING.pow(ring as u32) as u64;
+            // The chain of this very span came up when the span began: what is in it now comes up last.
+            for ahead in (self.held[ring] > 0).then_some(1..=RING as u64).into_iter().flatten() {
+                let chain = if ring < 3 {
+                    ring * RING + (span_now + ahead) as usize % RING
+                } else {
+                    OVERFLOW + (span_now + ahead) as usize % (CHAINS - OVERFLOW)
+                };
+                let mut at = self.heads[chain];
+                while at != NIL && tags.len() < limit {
+                    let chunk = &self.chunks[at as usize];
+                    tags.extend_from_slice(&chunk.tags[..chunk.len as usize]);
+                    at = chunk.next;
+                }
+                if tags.len() >= limit {
+                    return tags;
+                }
+            }
+        }
+        tags
     }
 
-    /// Ends a thinning that found `before` records in the wheel.
-    pub fn thinned(&mut self, before: usize) {
-        self.thin_at = if self.records * 8 <= before * 7 {
-            1024
-        } else {
-            before + before / 4
-        };
+    /// The tags of some chunk, filed or left behind.
+    pub fn chunk_tags(&self, random: u64) -> &[u32] {
+        match self.chunks.len() as u64 {
+            0 => &[],
+            len => {
+                let chunk = &self.chunks[(random % len) as usize];
+                &chunk.tags[..chunk.len as usize]
+            }
+        }
     }
 
-    /// Every filed tag, for `invariants`.
+    /// Every filed record, for `invariants`.
     #[cfg(any(test, debug_assertions))]
-    pub fn tags(&self) -> Vec<u32> {
-        let mut tags = Vec::new();
-        for head in self.heads {
-            let mut at = head;
+    pub fn filed(&self) -> Vec<Filing> {
+        let mut filed = Vec::new();
+        let chains = (0..CHAINS).map(|chain| (self.heads[chain], self.mark(chain)));
+        for (mut at, mark) in chains.chain([(self.aside, self.aside_mark())]) {
             while at != NIL {
                 let chunk = &self.chunks[at as usize];
-                tags.extend_from_slice(&chunk.tags[..chunk.len as usize]);
+                filed.extend(chunk.tags[..chunk.len as usize].iter().map(|tag| Filing { tag: *tag, mark }));
                 at = chunk.next;
             }
         }
-        assert_eq!(tags.len(), self.records);
-        assert_eq!(self.lens.iter().sum::<u32>() as usize, self.records);
-        tags
+        assert_eq!(filed.len(), self.records(), "count of records");
+        filed
     }
 }
 
@@ -212,49 +302,91 @@ mod tests {
     fn every_record_comes_up_at_its_second() {
         let start = 1_000_003;
         let mut wheel = Wheel::new(start);
-        let dues: Vec<u64> = [
-            1, 2, 63, 64, 65, 127, 128, 4095, 4096, 4097, 8191, 262_143, 262_144, 600_000,
-            1_000_000,
-        ]
-        .iter()
-        .map(|ahead| start + ahead)
-        .collect();
+        let dues: Vec<u64> = [1, 2, 63, 64, 65, 127, 128, 4095, 4096, 4097, 8191, 262_143, 262_144, 600_000, 1_000_000]
+            .iter()
+            .map(|ahead| start + ahead)
+            .collect();
         for (tag, due) in dues.iter().enumerate() {
             wheel.file(tag as u32, *due);
         }
         let mut seen = vec![0; dues.len()];
         for now in start..=start + 1_000_001 {
-            let mut due = Vec::new();
-            while !wheel.advance(now, 4, &mut due) {
-                for tag in core::mem::take(&mut due) {
-                    settle(&mut wheel, tag, now, &dues, &mut seen);
+            loop {
+                let mut due = Vec::new();
+                let caught_up = wheel.advance(now, 4, &mut due);
+                for Filing { tag, .. } in due {
+                    let second = dues[tag as usize];
+                    if second <= now {
+                        seen[tag as usize] = now;
+                    } else {
+                        wheel.file(tag, second);
+                    }
                 }
-            }
-            for tag in due {
-                settle(&mut wheel, tag, now, &dues, &mut seen);
+                if caught_up {
+                    break;
+                }
             }
         }
         assert_eq!(seen, dues);
         assert_eq!(wheel.records(), 0);
     }
 
-    fn settle(wheel: &mut Wheel, tag: u32, now: u64, dues: &[u64], seen: &mut [u64]) {
-        let due = dues[tag as usize];
-        if due <= now {
-            seen[tag as usize] = now
-        } else {
-            wheel.file(tag, due)
+    /// A clock that jumps by decades costs the records that are due, not the seconds that passed.
+    #[test]
+    fn a_jump_of_the_clock_is_cheap() {
+        let mut wheel = Wheel::new(0);
+        wheel.file(1, 100);
+        wheel.file(2, 40_000_000_000);
+        let (mut due, mut calls) = (Vec::new(), 0);
+        while !wheel.advance(30_000_000_000, 64, &mut due) {
+            calls += 1;
         }
+        assert_eq!(calls, 0);
+        assert_eq!(due.iter().map(|record| record.tag).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(wheel.records(), 0);
     }
 
+    /// Records of the chain taken aside come up in time although the sweep has not got to them.
     #[test]
-    fn thinning_drops_doubles() {
+    fn a_chain_taken_aside_comes_up_with_its_second() {
         let mut wheel = Wheel::new(0);
-        for _ in 0..3000 {
-            wheel.file(7, 50);
+        for tag in 0..SWEEP_SLACK as u32 + 1 {
+            wheel.file(tag, 50);
         }
-        assert!(wheel.thin_slot(50, 5000).is_none());
-        assert_eq!(wheel.thin_slot(50, 1).expect("crowded"), [7]);
-        assert_eq!(wheel.records(), 0);
+        let swept = wheel.sweep(0).len();
+        wheel.file(7, 50);
+        let mut due = Vec::new();
+        assert!(wheel.advance(49, usize::MAX, &mut due) && due.is_empty());
+        assert!(wheel.advance(50, usize::MAX, &mut due));
+        assert_eq!(due.len() + swept, SWEEP_SLACK + 2);
+        let marks: std::collections::HashSet<Mark> = due.iter().map(|record| record.mark).collect();
+        assert_eq!(marks.len(), 2, "records from before and after the sweep began differ in their mark");
+        assert!(wheel.sweep(0).is_empty());
+    }
+
+    /// Records left behind never pass twice the live entries, the slack and a tenth, wherever they were filed.
+    #[test]
+    fn the_sweep_bounds_what_is_left_behind() {
+        const LIVE: usize = 2000;
+        let mut wheel = Wheel::new(0);
+        let mut marks: Vec<Option<Mark>> = vec![None; LIVE];
+        let mut dues = vec![0; LIVE];
+        for turn in 0..300_000u64 {
+            let random = crate::time::draw(1, turn);
+            let entry = random as usize % LIVE;
+            dues[entry] = 1 + (random >> 32) % 1_000_000;
+            marks[entry] = Some(wheel.file(entry as u32, dues[entry]));
+            for Filing { tag, mark } in wheel.sweep(LIVE) {
+                if marks[tag as usize] == Some(mark) {
+                    marks[tag as usize] = Some(wheel.file(tag, dues[tag as usize]));
+                }
+            }
+            assert!(wheel.records() <= (2 * LIVE + SWEEP_SLACK) * 11 / 10, "turn {turn}: {}", wheel.records());
+        }
+        let filed: std::collections::HashSet<Filing> = wheel.filed().into_iter().collect();
+        for (tag, mark) in marks.into_iter().enumerate() {
+            let lost = mark.is_some_and(|mark| !filed.contains(&Filing { tag: tag as u32, mark }));
+            assert!(!lost, "every entry keeps the record it bears the mark of");
+        }
     }
 }

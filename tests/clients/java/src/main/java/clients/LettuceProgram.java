@@ -1,0 +1,1 @@
+package clients; public final class LettuceProgram { }
