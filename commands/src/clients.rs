@@ -94,6 +94,26 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Whether the peer is on this machine.
+    pub fn is_local(&self) -> bool {
+        let is_loopback = |address: &str| {
+            address.parse().is_ok_and(|address: core::net::SocketAddr| address.ip().to_canonical().is_loopback())
+        };
+        self.is_unix || is_loopback(&self.address)
+    }
+
+    /// Asks its core to close the connection; false if somebody did before.
+    pub fn kill(&self) -> bool {
+        !self.killed.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// Whether a client may call itself, or its library, this: printable ASCII without spaces.
+pub fn is_valid_name(name: &[u8]) -> bool {
+    name.iter().all(u8::is_ascii_graphic)
+}
+
 /// All clients of the server, and the pause they may be under.
 #[derive(Debug, Default)]
 pub struct Clients {

@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::command::{Command, Flags};
 use crate::effect::{Effect, Job, Progress};
 use crate::error::Error;
+use crate::families::transaction;
 use crate::session::{Replies, Transaction};
 use crate::table::Lookup;
 use core::sync::atomic::Ordering;
@@ -31,6 +32,11 @@ pub fn dispatch(call: &mut Call<'_, '_>, lookup: Lookup) -> Outcome {
         Gate::Queue => {
             queue(call);
             Outcome::Done
+        }
+        Gate::Reject(error) if is_exec(lookup) && call.session.authenticated => {
+            let error = transaction::abort_exec(call, &error);
+            refuse(call, &error);
+            Outcome::Rejected
         }
         Gate::Reject(error) => {
             if let Some(transaction) = &mut call.session.transaction {
@@ -68,6 +74,11 @@ pub fn resume(call: &mut Call<'_, '_>, mut job: Box<dyn Job>) -> Outcome {
         mute(call, mark);
     }
     outcome
+}
+
+/// A refused EXEC ends its transaction.
+fn is_exec(lookup: Lookup) -> bool {
+    matches!(lookup, Lookup::Command(command) if command.name == "exec")
 }
 
 enum Gate {
@@ -151,6 +162,7 @@ fn refuse(call: &mut Call<'_, '_>, error: &Error) {
 fn queue(call: &mut Call<'_, '_>) {
     let transaction = call.session.transaction.get_or_insert_with(Transaction::default);
     transaction.queued.push((call.command, call.args.to_owned()));
+    call.session.client.queued.store(transaction.queued.len() as i64, Ordering::Relaxed);
     call.reply.simple("QUEUED");
 }
 
@@ -199,6 +211,16 @@ pub fn account(call: &Call<'_, '_>, outcome: Outcome, elapsed_ns: u64) {
     if threshold_ms > 0 && elapsed_ns >= threshold_ms * 1_000_000 {
         let event = if call.command.flags.has(Flags::FAST) { "fast-command" } else { "command" };
         node.latency.record(event, call.cx.now.seconds(), elapsed_ns / 1_000_000);
+    }
+}
+
+/// Enters a command that EXEC ran in the books: its time is in EXEC's.
+pub(crate) fn account_queued(call: &Call<'_, '_>, outcome: Outcome) {
+    let row = &call.stats.by_command[usize::from(call.command.wire_id)];
+    call.stats.commands.add(1);
+    row.calls.add(1);
+    if outcome == Outcome::Failed {
+        row.failed.add(1);
     }
 }
 

@@ -32,3 +32,6 @@ pub enum Progress {
     /// Call again.
     More,
 }
+
+/// Keys a [`Job`] touches in one piece: about 200 us of look-ups.
+pub const SLICE_KEYS: usize = 1024;

@@ -15,6 +15,25 @@ pub struct ProcessStats {
     pub uptime_ms: u64,
 }
 
+/// What the process is, fixed at its start.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Kernel name, release and machine, such as `Linux 6.1.0 x86_64`.
+    pub system: String,
+    /// What it waits for sockets with, such as `epoll`.
+    pub polling: String,
+    /// Path of the running program.
+    pub executable: String,
+    /// Path of the configuration file, empty without one.
+    pub config_file: String,
+    /// Zone of the data centre, empty if unknown.
+    pub zone: String,
+    /// Identifies the build.
+    pub build_id: String,
+    /// Process number.
+    pub process_id: u32,
+}
+
 /// The shell, as seen from a handler. Calls return at once.
 pub trait Host: Send + Sync {
     /// Makes a serving core look at its clients (killed ones, pauses that ended).
@@ -23,6 +42,11 @@ pub trait Host: Send + Sync {
     /// Current measurements.
     fn process(&self) -> ProcessStats;
 
-    /// A live setting changed, by this configuration name; the shell acts on those it keeps copies of.
-    fn setting_changed(&self, name: &str);
+    /// What the process is; unknown parts stay empty.
+    fn about(&self) -> About {
+        About::default()
+    }
+
+    /// A live setting changed to this text; the shell acts on those it keeps copies of.
+    fn setting_changed(&self, name: &str, text: &str);
 }

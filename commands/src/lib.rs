@@ -19,9 +19,12 @@ pub mod glob;
 pub mod host;
 pub mod latency;
 pub mod node;
+pub mod refusal;
 pub mod session;
 pub mod settings;
 pub mod slowlog;
 pub mod stats;
 pub mod table;
+#[cfg(test)]
+mod testkit;
 pub mod usage;

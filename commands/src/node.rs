@@ -6,9 +6,11 @@ use crate::latency::Latency;
 use crate::settings::Settings;
 use crate::slowlog::Slowlog;
 use crate::stats::WorkerStats;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU64};
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use std::sync::Arc;
+use storage::StoreCounts;
 
 /// Version of Redis that clients are shown. Raised only when every command behind the next threshold exists.
 pub const REDIS_VERSION: &str = "7.2.4";
@@ -37,6 +39,10 @@ pub struct Node {
     pub started_ms: u64,
     /// Rates over the last seconds; see [`Rates`].
     pub rates: Rates,
+    /// Counts of the store at the last `CONFIG RESETSTAT`: INFO shows what was added since.
+    pub counts_before: Mutex<StoreCounts>,
+    /// Whether the shell's ticks free keys past their deadline; off only for tests (`DEBUG SET-ACTIVE-EXPIRE`).
+    pub active_expire: AtomicBool,
 }
 
 /// Rates for INFO, refreshed by the shell's 100 ms tick from the counters.
@@ -64,6 +70,8 @@ impl Node {
             run_id,
             started_ms,
             rates: Rates::default(),
+            counts_before: Mutex::default(),
+            active_expire: AtomicBool::new(true),
         }
     }
 

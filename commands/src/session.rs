@@ -2,6 +2,7 @@
 
 use crate::clients::Client;
 use crate::command::Command;
+use core::sync::atomic::Ordering;
 use protocol::{OwnedRequest, Protocol};
 use std::sync::Arc;
 use storage::{Db, Watch};
@@ -64,6 +65,24 @@ impl Session {
             watches: Vec::new(),
             in_exec: false,
             no_touch: false,
+        }
+    }
+
+    /// Shows others how the connection stands, `command` being the last it sent. Its core does so once a turn, and a
+    /// command that shows the connection itself before it looks.
+    pub fn publish(&self, command: Option<&Command>, now_ms: u64) {
+        let client = &self.client;
+        client.active_ms.store(now_ms, Ordering::Relaxed);
+        client.db.store(self.db.0, Ordering::Relaxed);
+        client.protocol.store(if self.protocol == Protocol::Resp3 { 3 } else { 2 }, Ordering::Relaxed);
+        client.last_command.store(command.map_or(u16::MAX, |command| command.wire_id), Ordering::Relaxed);
+        client.watching.store(self.watches.len() as u32, Ordering::Relaxed);
+        client.no_touch.store(self.no_touch, Ordering::Relaxed);
+        // EXEC takes the queue away to run it: until it ends, the length noted when the last command was queued holds.
+        if self.transaction.is_some() || !self.in_exec {
+            let queued = self.transaction.as_ref().map_or(-1, |transaction| transaction.queued.len() as i64);
+            client.queued.store(queued, Ordering::Relaxed);
+            client.queued_bytes.store(self.queued_bytes() as u64, Ordering::Relaxed);
         }
     }
 

@@ -1,12 +1,14 @@
 //! How threads use the store: a [`Participant`] begins batches, an [`Access`] is one batch.
 
+use crate::evict::Policy;
 use crate::exclusive::{Exclusive, Member};
 use crate::hash::KeyHash;
-use crate::limits::{LARGE_WRITE_BYTES, VICTIMS_PER_WRITE};
+use crate::limits::{CATCH_UP_BYTES, DATABASES, SPARING_STRIPES, VICTIMS_PER_WRITE};
 use crate::scan::Position;
 use crate::slot::Slot;
 use crate::store::Store;
 use crate::stripe::{Db, Physical, Stripe};
+use crate::table::is_past;
 use crate::time::{Cx, draw};
 use crate::value::Kind;
 use parking_lot::MutexGuard;
@@ -34,6 +36,12 @@ impl<'s> Participant<'s> {
     }
 }
 
+impl Drop for Participant<'_> {
+    fn drop(&mut self) {
+        self.store.exclusion.part(self.member);
+    }
+}
+
 /// What a batch holds beyond its right to be in the store.
 enum Held<'s> {
     /// Each call locks the stripe it needs.
@@ -54,7 +62,8 @@ pub struct Access<'s> {
 
 impl Drop for Access<'_> {
     fn drop(&mut self) {
-        if !matches!(self.held, Held::All { .. }) {
+        // Locks first: a taker must find the stripes free once this thread is out.
+        if !matches!(core::mem::replace(&mut self.held, Held::Nothing), Held::All { .. }) {
             self.store.exclusion.leave(self.member);
         }
     }
@@ -173,8 +182,9 @@ impl<'s> Access<'s> {
     pub fn watch(&mut self, db: Db, key: &[u8], cx: &Cx) -> Watch {
         let (store, kh) = (self.store, self.hash(key));
         let physical = store.physical(db);
-        let (version, live) = self
-            .with_stripe(kh.stripe(store.stripe_bits), |stripe| stripe.watch((db, physical), kh, key, cx, store.env()));
+        let (version, live) = self.with_stripe(kh.stripe(store.stripe_bits), |stripe| {
+            stripe.watch((db, physical), kh, key, cx, store.env(), &store.memory)
+        });
         Watch { db, kh, key: key.into(), version, live }
     }
 
@@ -249,7 +259,7 @@ impl<'s> Access<'s> {
         let store = self.store;
         let (bits, env, physical) = (store.stripe_bits, store.env(), store.physical(db));
         let (mut index, mut order) = from.split(bits);
-        let mut visited = 0;
+        let (mut visited, wanted) = (0, wanted.max(1));
         while index < store.stripes.len() {
             let next = self.with_stripe(index, |stripe| {
                 let table = stripe.table(physical)?;
@@ -259,7 +269,7 @@ impl<'s> Access<'s> {
                 {
                     order = table.visit(from, wanted - visited, bits + 2, env, |_, slot| {
                         visited += 1;
-                        if !crate::table::is_past(slot.deadline(), cx) {
+                        if !is_past(slot.deadline(), cx) {
                             each(slot.key(), Kind::String);
                         }
                     });
@@ -290,11 +300,11 @@ impl<'s> Access<'s> {
     pub fn random_key(&mut self, db: Db, cx: &Cx) -> Option<Box<[u8]>> {
         let physical = self.store.physical(db);
         let stripes = self.store.stripes.len();
-        let first = draw(cx.seed, 0) as usize;
+        let first = draw(cx.seed, 0) as usize % stripes;
         (0..stripes).find_map(|step| {
             self.with_stripe((first + step) % stripes, |stripe| {
                 let table = stripe.table(physical).filter(|table| table.len() > 0)?;
-                let live = |slot: &crate::entry::Slot| !crate::table::is_past(slot.deadline(), cx);
+                let live = |slot: &crate::entry::Slot| !is_past(slot.deadline(), cx);
                 table.random(cx, step as u64, live).map(|slot| slot.key().into())
             })
         })
@@ -307,7 +317,7 @@ impl<'s> Access<'s> {
             let mut detached = Vec::new();
             access.fold_stripes((), |(), stripe| {
                 for db in databases {
-                    detached.extend(stripe.detach(*db, store.physical(*db), store.env()));
+                    detached.extend(stripe.detach(*db, store.physical(*db), store.env(), &store.memory));
                 }
             });
             store.bury(detached);
@@ -345,38 +355,40 @@ impl<'s> Access<'s> {
         let memory = &store.memory;
         let fits = || memory.used() + need <= memory.limit();
         while !fits() && store.free_flushed() {}
-        let policy = memory.policy();
         if need > memory.limit() {
             return false;
         }
-        let allowance = if need > LARGE_WRITE_BYTES { usize::MAX } else { VICTIMS_PER_WRITE };
         let stripes = store.stripes.len();
         let first = kh.map_or(draw(cx.seed, 1) as usize % stripes, |kh| kh.stripe(store.stripe_bits));
-        // A stripe below half its share spares its keys while a neighbour has more.
+        // A stripe below half its share spares its keys while a near one has more.
         let half_share = memory.dataset() / stripes as u64 / 2;
-        let mut victims = 0;
-        for spare in [true, false] {
-            for step in 0..stripes {
-                if fits() || victims >= allowance {
-                    return true;
-                }
-                let index = (first + step) % stripes;
-                let wanted = allowance - victims;
-                victims += match &mut self.held {
-                    Held::Stripes(held) => match held.binary_search_by_key(&(index as u32), |(stripe, _)| *stripe) {
-                        Ok(at) => evict_in(&mut held[at].1, store, spare, half_share, wanted, &fits, cx),
-                        Err(_) => store.stripes[index]
-                            .0
-                            .try_lock()
-                            .map_or(0, |mut stripe| evict_in(&mut stripe, store, spare, half_share, wanted, &fits, cx)),
-                    },
-                    // Waiting is fine here: this thread holds no other stripe.
-                    _ => evict_in(&mut store.stripes[index].0.lock(), store, spare, half_share, wanted, &fits, cx),
-                };
+        let over = memory.used().saturating_sub(memory.limit());
+        let mut hunt = Hunt { store, cx, spare_below: 0, victims: 0, freed: 0, goal: need + over.min(CATCH_UP_BYTES) };
+        // A search that may find nothing (few or no keys may go) looks only where the key would lie.
+        let reach = if memory.policy() == Policy::NoEviction { 1 } else { stripes };
+        let passes =
+            (0..reach.min(SPARING_STRIPES)).map(|step| (step, half_share)).chain((0..reach).map(|step| (step, 0)));
+        for (step, spare_below) in passes {
+            if fits() || hunt.is_done() {
+                return true;
+            }
+            hunt.spare_below = spare_below;
+            let index = (first + step) % stripes;
+            match &mut self.held {
+                Held::Stripes(held) => match held.binary_search_by_key(&(index as u32), |(stripe, _)| *stripe) {
+                    Ok(at) => hunt.evict_in(&mut held[at].1, &fits),
+                    // Waiting for it could be waiting for each other.
+                    Err(_) => {
+                        if let Some(mut stripe) = store.stripes[index].0.try_lock() {
+                            hunt.evict_in(&mut stripe, &fits);
+                        }
+                    }
+                },
+                _ => hunt.evict_in(&mut store.stripes[index].0.lock(), &fits),
             }
         }
-        // Small writes may run over by what stripes have not flushed; the next ones go on evicting.
-        victims > 0 && policy != crate::Policy::NoEviction || fits()
+        // Whatever was freed makes room for as much: the limit is not run over any further.
+        fits() || hunt.freed >= need && hunt.victims > 0
     }
 
     /// Keys that eviction would take to free about `bytes`; nothing is removed.
@@ -385,7 +397,7 @@ impl<'s> Access<'s> {
         let (env, policy) = (store.env(), store.memory.policy());
         let mut nominated: Vec<(Db, Box<[u8]>)> = Vec::new();
         let mut gathered = 0;
-        let first = draw(cx.seed, 2) as usize;
+        let first = draw(cx.seed, 2) as usize % store.stripes.len();
         for step in 0..store.stripes.len() {
             self.with_stripe((first + step) % store.stripes.len(), |stripe| {
                 for physical in stripe.occupied() {
@@ -418,10 +430,11 @@ impl<'s> Access<'s> {
         let (stripes, env) = (store.stripes.len(), store.env());
         let mut done = !store.free_flushed();
         for step in 0..count.min(stripes) {
-            self.with_stripe((first + step) % stripes, |stripe| {
+            self.with_stripe((first % stripes + step) % stripes, |stripe| {
                 for physical in stripe.occupied() {
                     done &= stripe.with_table(physical, &store.memory, |table| table.reap(REAP_RECORDS, cx, env));
                 }
+                stripe.settle(&store.memory);
             });
         }
         done
@@ -441,54 +454,78 @@ impl<'s> Access<'s> {
     }
 }
 
-/// Evicts up to `wanted` entries of one stripe while `fits` says no. The table of a victim is drawn by bytes, so that no
-/// small database pays for a large one.
-fn evict_in(
-    stripe: &mut Stripe,
-    store: &Store,
-    spare: bool,
-    half_share: u64,
-    wanted: usize,
-    fits: &impl Fn() -> bool,
-    cx: &Cx,
-) -> usize {
-    let (env, policy) = (store.env(), store.memory.policy());
-    for physical in stripe.occupied() {
-        stripe.with_table(physical, &store.memory, |table| table.reap(REAP_RECORDS, cx, env));
-    }
-    let mut victims = 0;
-    while victims < wanted && !fits() && !(spare && stripe.bytes() < half_share) {
-        let Some(physical) = heaviest_draw(stripe, cx, victims as u64) else {
-            break;
-        };
-        let nth = stripe.counts.evicted;
-        let gone = stripe.with_table(physical, &store.memory, |table| {
-            let victim = table.victim(policy, cx, nth, env)?;
-            let kh = store.hasher().hash(table.slot(victim.at).key());
-            table.remove(victim.at, victim.place, env);
-            Some(kh)
-        });
-        let Some(kh) = gone else { break };
-        stripe.changed(store.logical(physical), kh);
-        stripe.counts.evicted += 1;
-        victims += 1;
-    }
-    victims
+/// A search for victims on behalf of one write.
+struct Hunt<'h> {
+    store: &'h Store,
+    cx: &'h Cx,
+    /// Stripes with fewer bytes are left alone.
+    spare_below: u64,
+    victims: usize,
+    freed: u64,
+    /// Bytes to free before the write goes on, fit or not.
+    goal: u64,
 }
 
-fn heaviest_draw(stripe: &Stripe, cx: &Cx, nth: u64) -> Option<Physical> {
-    let total = stripe.bytes();
-    if total == 0 {
-        return None;
+impl Hunt<'_> {
+    fn is_done(&self) -> bool {
+        self.victims >= VICTIMS_PER_WRITE && self.freed >= self.goal
     }
-    let mut point = draw(cx.seed ^ 0xE71C, nth) % total;
-    let occupied: SmallVec<[Physical; 16]> = stripe.occupied().collect();
-    for physical in &occupied {
-        let bytes = stripe.table(*physical).map_or(0, |table| table.bytes());
-        if point < bytes {
+
+    /// Evicts entries of one stripe while `fits` says no, the expired ones first. The table of a victim is drawn by
+    /// bytes, so that no small database pays for a large one.
+    fn evict_in(&mut self, stripe: &mut Stripe, fits: &impl Fn() -> bool) {
+        let (store, cx, env) = (self.store, self.cx, self.store.env());
+        let policy = store.memory.policy();
+        for physical in stripe.occupied() {
+            stripe.with_table(physical, &store.memory, |table| table.reap(REAP_RECORDS, cx, env));
+        }
+        stripe.settle(&store.memory);
+        // Tables where a search found nothing, as a set of bits.
+        let mut barren = 0u16;
+        while !self.is_done() && !fits() && stripe.bytes() >= self.spare_below {
+            let nth = stripe.counts.evicted;
+            let Some(physical) = heaviest_draw(stripe, cx, nth, barren) else {
+                break;
+            };
+            let before = stripe.bytes();
+            let gone = stripe.with_table(physical, &store.memory, |table| {
+                let victim = table.victim(policy, cx, nth, env)?;
+                let slot = table.remove(victim.at, victim.place, env);
+                // Dead, but its second has not come up in the wheel.
+                let was_dead = is_past(slot.deadline(), cx);
+                table.expired += u64::from(was_dead);
+                Some((!was_dead).then(|| store.hasher().hash(slot.key())))
+            });
+            stripe.settle(&store.memory);
+            self.freed += before.saturating_sub(stripe.bytes());
+            match gone {
+                None => {
+                    barren |= 1 << physical.0;
+                    continue;
+                }
+                Some(None) => {}
+                Some(Some(kh)) => {
+                    stripe.changed(store.logical(physical), kh);
+                    stripe.counts.evicted += 1;
+                }
+            }
+            self.victims += 1;
+        }
+    }
+}
+
+/// A table drawn by the bytes it takes, of those not in `barren`.
+fn heaviest_draw(stripe: &Stripe, cx: &Cx, nth: u64, barren: u16) -> Option<Physical> {
+    let weigh = |physical: Physical| (physical, stripe.table(physical).map_or(0, |table| table.bytes()));
+    let fertile = stripe.occupied().filter(|physical| barren >> physical.0 & 1 == 0);
+    let tables: SmallVec<[(Physical, u64); DATABASES]> = fertile.map(weigh).collect();
+    let total: u64 = tables.iter().map(|(_, bytes)| bytes).sum();
+    let mut point = draw(cx.seed ^ 0xE71C, nth).checked_rem(total)?;
+    for (physical, bytes) in &tables {
+        if point < *bytes {
             return Some(*physical);
         }
         point -= bytes;
     }
-    occupied.last().copied()
+    None
 }

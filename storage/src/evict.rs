@@ -8,16 +8,17 @@
 
 use crate::entry::Slot;
 use crate::hash::Place;
-use crate::limits::{HAND_STEPS, SMALL_QUEUE_SHARE};
+use crate::limits::{HAND_STEPS, SMALL_QUEUE_SHARE, SMALL_STEPS};
 use crate::memory::vec_bytes;
 use crate::table::{At, Env, Table};
 use crate::time::{Cx, draw};
+use crate::wheel::Wheel;
 use std::collections::VecDeque;
 
 /// Uses in the small queue that earn a place in main.
 const PROMOTE_AT: u8 = 2;
-/// Entries with a deadline compared for one victim of `volatile-ttl`.
-const TTL_SAMPLES: usize = 16;
+/// Chunks of the wheel (14 records each) tried for one entry with a deadline.
+const CHUNK_TRIES: u64 = 16;
 
 /// What to do when `maxmemory` is reached: the eight names of `maxmemory-policy`.
 ///
@@ -176,7 +177,7 @@ impl Ghosts {
     /// Remembers `tag`, in a memory of about nine tenths of `entries`. Growing forgets: it is rare.
     fn remember(&mut self, tag: u32, entries: usize) {
         let wanted = (entries * 9 / 10).div_ceil(16).max(1).next_power_of_two();
-        if self.sets.len() < wanted && (self.sets.len() * 2 <= wanted) {
+        if self.sets.len() < wanted {
             self.sets = vec![[0; 16]; wanted];
         }
         let (set, print) = self.locate(tag);
@@ -197,20 +198,18 @@ impl Table {
         if self.len() == 0 || (policy.is_volatile() && self.expiring() == 0) {
             return None;
         }
+        let volatile = policy.is_volatile();
         match policy {
             Policy::NoEviction => None,
-            Policy::AllKeysRandom | Policy::VolatileRandom => {
-                self.sample(policy.is_volatile(), cx, nth, 1, env).into_iter().next()
-            }
-            Policy::VolatileTtl => {
-                let sample = self.sample(true, cx, nth, TTL_SAMPLES, env);
-                sample.into_iter().min_by_key(|victim| self.slot(victim.at).deadline())
-            }
+            Policy::AllKeysRandom => self.sample(false, cx, nth, env),
+            Policy::VolatileRandom => self.sample_expiring(cx, nth, env),
+            Policy::VolatileTtl => self.soonest(cx, env).or_else(|| self.sample_expiring(cx, nth, env)),
             _ => self.with_queues(|table| {
                 table
-                    .small_victim(policy.is_volatile(), env)
-                    .or_else(|| table.hand_victim(policy.is_volatile(), false, env))
-                    .or_else(|| table.hand_victim(policy.is_volatile(), true, env))
+                    .small_victim(volatile, env)
+                    .or_else(|| table.hand_victim(volatile, false, env))
+                    .or_else(|| table.hand_victim(volatile, true, env))
+                    .or_else(|| if volatile { table.sample_expiring(cx, nth, env) } else { None })
             }),
         }
     }
@@ -221,7 +220,7 @@ impl Table {
 
     /// Pops the small queue while it holds more than its share.
     fn small_victim(&mut self, volatile: bool, env: Env<'_>) -> Option<Victim> {
-        for _ in 0..HAND_STEPS {
+        for _ in 0..SMALL_STEPS {
             let (bytes, len) = (self.bytes(), self.len());
             let queues = self.queues();
             if queues.small_bytes <= bytes / SMALL_QUEUE_SHARE && queues.small_len < len {
@@ -240,16 +239,18 @@ impl Table {
                 continue;
             }
             self.queues().ghosts.remember(tag, len);
-            return Some(Victim { at, place: env.placing.of(self.slot(at)) });
+            return Some(self.victim_at(at, env));
         }
         None
     }
 
-    /// Sweeps main (or, with `all`, every entry) in hash order for one at zero, counting the others down.
+    /// Sweeps main (or, with `all`, every entry) in hash order for one at zero, counting the others down. Where a
+    /// bounded sweep meets none at zero, the first one with the lowest count goes.
     fn hand_victim(&mut self, volatile: bool, all: bool, env: Env<'_>) -> Option<Victim> {
         let mut looked_at = 0;
-        // Every segment is entered at most five times (three counts down, a start and an end in its middle).
+        // Also bounds the sweep of a table whose segments are nearly empty.
         let mut turns = 0;
+        let mut lowest: Option<(u8, At)> = None;
         while looked_at < HAND_STEPS && turns < HAND_STEPS {
             turns += 1;
             let hand = self.queues().hand;
@@ -262,52 +263,88 @@ impl Table {
                     continue;
                 };
                 looked_at += 1;
-                if (slot.in_small() && !all) || !Self::may_go(slot, volatile) {
+                let freq = slot.freq();
+                if slot.in_small() && !all {
                     continue;
                 }
-                match slot.freq() {
-                    0 => {
-                        let place = env.placing.of(slot);
+                if lowest.is_none_or(|(least, _)| freq < least) && Self::may_go(slot, volatile) {
+                    lowest = Some((freq, at));
+                    if freq == 0 {
                         self.queues().hand_bucket = bucket;
-                        return Some(Victim { at, place });
+                        return Some(self.victim_at(at, env));
                     }
-                    freq => self.slot_mut(at).set_freq(freq - 1),
                 }
+                self.slot_mut(at).set_freq(freq.saturating_sub(1));
             }
             let queues = self.queues();
             queues.hand = next.unwrap_or(0);
             queues.hand_bucket = 0;
         }
-        None
+        lowest.map(|(_, at)| self.victim_at(at, env))
     }
 
-    /// Up to `count` entries that may go, from a random place on.
-    fn sample(&self, volatile: bool, cx: &Cx, nth: u64, count: usize, env: Env<'_>) -> Vec<Victim> {
+    fn victim_at(&self, at: At, env: Env<'_>) -> Victim {
+        Victim { at, place: env.placing.of(self.slot(at)) }
+    }
+
+    /// An entry that may go, from a random place on.
+    fn sample(&self, volatile: bool, cx: &Cx, nth: u64, env: Env<'_>) -> Option<Victim> {
         let mut order = draw(cx.seed, nth);
-        let mut found = Vec::with_capacity(count);
         let mut looked_at = 0;
-        while looked_at < HAND_STEPS && found.len() < count {
-            let Some((segment, next)) = self.segment_from(order) else {
-                break;
-            };
+        while looked_at < HAND_STEPS {
+            let (segment, next) = self.segment_from(order)?;
             let buckets = self.segment(segment).buckets();
             let start = draw(cx.seed, order) as usize % buckets.max(1);
-            for step in 0..buckets {
-                let at = At { segment, bucket: (start + step) % buckets };
-                looked_at += 1;
-                let Some(slot) = self.segment(segment).any_slot(at.bucket) else {
-                    continue;
-                };
-                if Self::may_go(slot, volatile) {
-                    found.push(Victim { at, place: env.placing.of(slot) });
-                    if found.len() == count {
-                        break;
-                    }
-                }
+            looked_at += buckets + 1;
+            let found = (0..buckets).map(|step| At { segment, bucket: (start + step) % buckets }).find(|at| {
+                let slot = self.segment(segment).any_slot(at.bucket);
+                slot.is_some_and(|slot| Self::may_go(slot, volatile))
+            });
+            if let Some(at) = found {
+                return Some(self.victim_at(at, env));
             }
             order = next.unwrap_or(0);
         }
-        found
+        None
+    }
+
+    /// A random entry with a deadline that may go. The wheel knows where they are, however few they be.
+    fn sample_expiring(&self, cx: &Cx, nth: u64, env: Env<'_>) -> Option<Victim> {
+        let wheel = self.wheel()?;
+        let seed = draw(cx.seed, nth);
+        (0..CHUNK_TRIES)
+            .find_map(|attempt| {
+                let tags = wheel.chunk_tags(draw(seed, 2 * attempt));
+                let start = draw(seed, 2 * attempt + 1) as usize % tags.len().max(1);
+                let mut shifted = (0..tags.len()).map(|step| tags[(start + step) % tags.len()]);
+                shifted
+                    .find_map(|tag| self.find_tag(tag, env).into_iter().find(|at| Self::may_go(self.slot(*at), true)))
+            })
+            .map(|at| self.victim_at(at, env))
+            .or_else(|| self.sample(true, cx, nth, env))
+    }
+
+    /// The entry with the nearest deadline among some of those whose records come up next.
+    fn soonest(&mut self, cx: &Cx, env: Env<'_>) -> Option<Victim> {
+        for _ in 0..CHUNK_TRIES {
+            let taken = self.with_wheel(cx, Wheel::take_soonest);
+            let mut soonest: Option<At> = None;
+            for filing in &taken {
+                for at in self.find_tag(filing.tag, env) {
+                    let nearer = |than: At| self.slot(at).deadline() < self.slot(than).deadline();
+                    if Self::may_go(self.slot(at), true) && soonest.is_none_or(nearer) {
+                        soonest = Some(at);
+                    }
+                }
+            }
+            for filing in taken {
+                self.file_again(filing, cx, env);
+            }
+            if let Some(at) = soonest {
+                return Some(self.victim_at(at, env));
+            }
+        }
+        None
     }
 
     /// A random entry for which `fits` holds, or `None` after a bounded search.

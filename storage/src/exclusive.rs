@@ -17,7 +17,10 @@ pub(crate) struct Exclusion {
     /// Held by the taker; entrants wait on it.
     taker: Mutex<()>,
     words: Box<[Word]>,
+    /// Words ever given out; those past it are "out".
     joined: AtomicUsize,
+    /// Numbers given back.
+    parted: Mutex<Vec<usize>>,
 }
 
 /// A participant's number; one thread uses it at a time.
@@ -27,14 +30,28 @@ pub(crate) struct Member(usize);
 impl Exclusion {
     pub fn new() -> Self {
         let words = (0..MAX_PARTICIPANTS).map(|_| Word(AtomicBool::new(false))).collect();
-        Self { taken: AtomicBool::new(false), taker: Mutex::new(()), words, joined: AtomicUsize::new(0) }
+        Self {
+            taken: AtomicBool::new(false),
+            taker: Mutex::new(()),
+            words,
+            joined: AtomicUsize::new(0),
+            parted: Mutex::default(),
+        }
     }
 
     /// A new participant. Panics beyond `MAX_PARTICIPANTS`: threads are started by the operator's settings, not by peers.
     pub fn join(&self) -> Member {
+        if let Some(number) = self.parted.lock().pop() {
+            return Member(number);
+        }
         let number = self.joined.fetch_add(1, Ordering::Relaxed);
         assert!(number < self.words.len(), "at most {MAX_PARTICIPANTS} threads may use one store");
         Member(number)
+    }
+
+    /// Gives up a participant's number, between batches.
+    pub fn part(&self, member: Member) {
+        self.parted.lock().push(member.0);
     }
 
     /// Begins a batch; waits while another participant has exclusive access.
@@ -43,8 +60,8 @@ impl Exclusion {
         let word = &self.words[member.0].0;
         loop {
             word.store(true, Ordering::Relaxed);
-            // Orders the store above before the load below; pairs with the fence in `take`. Either the taker sees our
-            // word, or we see `taken`.
+            // Orders the store above (and our `join`) before the load below; pairs with the fence in `take`. Either the
+            // taker sees our word, or we see `taken`.
             fence(Ordering::SeqCst);
             if !self.taken.load(Ordering::Acquire) {
                 return;

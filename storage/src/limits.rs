@@ -33,14 +33,24 @@ pub const MAX_DEADLINE_MS: u64 = (1 << 48) - 2;
 /// Sum over all stripes of bytes not yet flushed to the global count: the "1 MB" of the overshoot promise.
 pub const FLUSH_QUANTUM_BYTES: usize = 1 << 20;
 
-/// Victims one write may evict before it goes on: keeps a single write short; the next ones continue.
+/// Victims one write evicts at least, while memory is above its limit, before it goes on: keeps a single write short.
 pub const VICTIMS_PER_WRITE: usize = 8;
 
-/// Writes announcing more than this free all their bytes before they run.
-pub const LARGE_WRITE_BYTES: u64 = 64 * 1024;
+/// Bytes one write frees at most beyond its own, to come back under a limit that was lowered or run over: about 150
+/// small entries, 50 us.
+pub const CATCH_UP_BYTES: u64 = 16 * 1024;
 
-/// Slots the eviction hand looks at for one victim before it gives up on this stripe.
-pub const HAND_STEPS: usize = 2048;
+/// Stripes that may pass a victim search on to a neighbour because they hold less than half their share.
+pub const SPARING_STRIPES: usize = 16;
+
+/// Most bytes a stripe keeps from the global count, when there are few stripes.
+pub const STRIPE_QUANTUM_BYTES: usize = 64 * 1024;
+
+/// Slots the eviction hand looks at for one victim before it takes the best so far: some 10 us.
+pub const HAND_STEPS: usize = 1024;
+
+/// Tags popped off the small queue for one victim before the hand is asked: some 30 us, each paid for by an insertion.
+pub const SMALL_STEPS: usize = 256;
 
 /// Share of a table's bytes that the small queue may take: one part in ten, as S3-FIFO proposes.
 pub const SMALL_QUEUE_SHARE: u64 = 10;

@@ -182,14 +182,16 @@ impl LiveRef<'_> {
     pub fn edit(&mut self, edit: impl FnOnce(&mut Vec<u8>)) {
         self.target.table.changed = true;
         let deadline = self.deadline();
+        // `value` would take a reference, and make the edit one of a copy.
+        if self.record().is_shared() {
+            let delta = self.target.table.slot_mut(self.at).edit_shared(edit).expect("just seen to be shared");
+            self.target.table.resized(self.at, delta);
+            return;
+        }
         let mut bytes = match self.value() {
-            Value::Shared(_) => {
-                let delta = self.target.table.slot_mut(self.at).edit_shared(edit).expect("just seen to be shared");
-                self.target.table.resized(self.at, delta);
-                return;
-            }
             Value::Raw(bytes) => bytes.to_vec(),
             Value::Int(n) => n.to_string().into_bytes(),
+            Value::Shared(_) => unreachable!("shared values are edited in place"),
         };
         edit(&mut bytes);
         if bytes.len() <= INLINE_VALUE_BYTES {
@@ -243,6 +245,7 @@ impl<'a> VacantRef<'a> {
         let at = match dead {
             Some(at) => {
                 target.table.expired += 1;
+                target.table.slot_mut(at).set_freq(0);
                 target.table.replace(at, place, record, cx, env);
                 at
             }

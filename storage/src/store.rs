@@ -4,7 +4,7 @@ use crate::access::Participant;
 use crate::evict::Policy;
 use crate::exclusive::Exclusion;
 use crate::hash::Hasher;
-use crate::limits::{DATABASES, DRAIN_SEGMENTS, FLUSH_QUANTUM_BYTES, MAX_STRIPES};
+use crate::limits::{DATABASES, DRAIN_SEGMENTS, FLUSH_QUANTUM_BYTES, MAX_STRIPES, STRIPE_QUANTUM_BYTES};
 use crate::scan::CursorKey;
 use crate::segment::Placing;
 use crate::stripe::{Db, Physical, Stripe};
@@ -179,7 +179,7 @@ impl Memory {
             peak: AtomicI64::new(0),
             limit: AtomicU64::new(0),
             policy: AtomicU8::new(Policy::NoEviction as u8),
-            quantum: (FLUSH_QUANTUM_BYTES / stripes) as u64,
+            quantum: (FLUSH_QUANTUM_BYTES / stripes).min(STRIPE_QUANTUM_BYTES) as u64,
         }
     }
 
@@ -189,9 +189,13 @@ impl Memory {
     }
 
     pub(crate) fn charge(&self, delta: i64) {
-        let used = self.used.fetch_add(delta, Ordering::Relaxed) + delta + self.outside.load(Ordering::Relaxed);
+        let used = self.used.fetch_add(delta, Ordering::Relaxed) + delta;
+        self.note_peak(used + self.outside.load(Ordering::Relaxed));
+    }
+
+    fn note_peak(&self, used: i64) {
         if used > self.peak.load(Ordering::Relaxed) {
-            self.peak.store(used, Ordering::Relaxed);
+            self.peak.fetch_max(used, Ordering::Relaxed);
         }
     }
 
@@ -202,10 +206,11 @@ impl Memory {
 
     /// Books bytes that are not in tables, such as connections' buffers; a negative number gives them back.
     pub fn charge_outside(&self, delta: i64) {
-        self.outside.fetch_add(delta, Ordering::Relaxed);
+        let outside = self.outside.fetch_add(delta, Ordering::Relaxed) + delta;
+        self.note_peak(outside + self.used.load(Ordering::Relaxed));
     }
 
-    /// Bytes used now, exact but for what stripes have not flushed (1 MiB in all).
+    /// Bytes used now, exact but for what stripes have not flushed (1 MiB in all; nothing after a tick of each).
     #[inline]
     pub fn used(&self) -> u64 {
         (self.used.load(Ordering::Relaxed) + self.outside.load(Ordering::Relaxed)).max(0) as u64

@@ -6,6 +6,7 @@ use crate::slot::Slot;
 use crate::store::Memory;
 use crate::table::{Env, Table, is_past};
 use crate::time::Cx;
+use smallvec::SmallVec;
 use std::collections::HashMap;
 
 /// A database number as clients select it, below [`DATABASES`].
@@ -16,8 +17,10 @@ pub struct Db(pub u8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Physical(pub u8);
 
+#[derive(Default)]
 struct Watched {
-    key: Box<[u8]>,
+    /// One, unless hashes collide.
+    keys: SmallVec<[Box<[u8]>; 1]>,
     version: u64,
     watchers: u32,
 }
@@ -68,10 +71,17 @@ impl Stripe {
         if delta != 0 {
             self.unflushed += delta;
             if self.unflushed.unsigned_abs() >= memory.quantum() {
-                memory.charge(core::mem::take(&mut self.unflushed));
+                self.settle(memory);
             }
         }
         result
+    }
+
+    /// Brings the global count up to date with this stripe.
+    pub fn settle(&mut self, memory: &Memory) {
+        if self.unflushed != 0 {
+            memory.charge(core::mem::take(&mut self.unflushed));
+        }
     }
 
     /// Runs `act` on the slot of one key and tells the observers if it changed anything.
@@ -110,8 +120,9 @@ impl Stripe {
     }
 
     /// Detaches a whole table, for `FLUSHDB`; its bytes stay counted until it is freed.
-    pub fn detach(&mut self, db: Db, physical: Physical, env: Env<'_>) -> Option<Table> {
+    pub fn detach(&mut self, db: Db, physical: Physical, env: Env<'_>, memory: &Memory) -> Option<Table> {
         self.touch_watched(&[db], &[physical], env);
+        self.settle(memory);
         let table = match physical.0 {
             0 => core::mem::take(&mut self.first),
             n => *self.others[usize::from(n) - 1].take()?,
@@ -129,8 +140,9 @@ impl Stripe {
         };
         for ((db, kh), watched) in watched.iter_mut() {
             let place = kh.place(env.placing.stripe_bits);
-            let exists = tables.iter().any(|t| self.table(*t).is_some_and(|t| t.find(place, &watched.key).is_some()));
-            if dbs.contains(db) && exists {
+            let mut keys = watched.keys.iter();
+            let tables = || tables.iter().filter_map(|table| self.table(*table));
+            if dbs.contains(db) && keys.any(|key| tables().any(|table| table.find(place, key).is_some())) {
                 watched.version += 1;
             }
         }
@@ -138,13 +150,24 @@ impl Stripe {
     }
 
     /// Begins to watch a key; gives its version and whether it is live now.
-    pub fn watch(&mut self, db: (Db, Physical), kh: KeyHash, key: &[u8], cx: &Cx, env: Env<'_>) -> (u64, bool) {
+    pub fn watch(
+        &mut self,
+        db: (Db, Physical),
+        kh: KeyHash,
+        key: &[u8],
+        cx: &Cx,
+        env: Env<'_>,
+        memory: &Memory,
+    ) -> (u64, bool) {
         let live = self.is_live(db.1, kh, key, cx, env);
-        let watched = self.watched.get_or_insert_default().entry((db.0, kh)).or_insert_with(|| Watched {
-            key: key.into(),
-            version: 0,
-            watchers: 0,
-        });
+        if !live {
+            // A dead entry must not count as one that a later flush takes away.
+            self.with_table(db.1, memory, |table| table.remove_dead(kh.place(env.placing.stripe_bits), key, cx, env));
+        }
+        let watched = self.watched.get_or_insert_default().entry((db.0, kh)).or_default();
+        if !watched.keys.iter().any(|known| **known == *key) {
+            watched.keys.push(key.into());
+        }
         watched.watchers += 1;
         (watched.version, live)
     }

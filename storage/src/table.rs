@@ -64,6 +64,9 @@ impl Table {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+    pub fn wheel(&self) -> Option<&Wheel> {
+        self.wheel.as_deref()
+    }
     pub fn queues(&mut self) -> &mut Queues {
         &mut self.queues
     }
@@ -198,7 +201,7 @@ impl Table {
         }
     }
 
-    fn with_wheel<R>(&mut self, cx: &Cx, act: impl FnOnce(&mut Wheel) -> R) -> R {
+    pub fn with_wheel<R>(&mut self, cx: &Cx, act: impl FnOnce(&mut Wheel) -> R) -> R {
         let mut wheel = match self.wheel.take() {
             Some(wheel) => wheel,
             None => {
@@ -215,7 +218,7 @@ impl Table {
     }
 
     /// Files the entries again that a record taken from the wheel stands for; there may be none left.
-    fn file_again(&mut self, filing: Filing, cx: &Cx, env: Env<'_>) {
+    pub fn file_again(&mut self, filing: Filing, cx: &Cx, env: Env<'_>) {
         for at in self.find_tag(filing.tag, env) {
             let slot = self.slot(at);
             if slot.mark() == Some(filing.mark)
@@ -246,6 +249,16 @@ impl Table {
             self.file_again(filing, cx, env);
         }
         caught_up
+    }
+
+    /// Frees the entry of `key` if its deadline has passed.
+    pub fn remove_dead(&mut self, place: Place, key: &[u8], cx: &Cx, env: Env<'_>) {
+        if let Some(at) = self.find(place, key)
+            && is_past(self.slot(at).deadline(), cx)
+        {
+            self.remove(at, place, env);
+            self.expired += 1;
+        }
     }
 
     /// Takes an entry out. `place` may carry the tag alone.

@@ -239,30 +239,24 @@ impl Wheel {
         taken
     }
 
-    /// Some tags of the chains that come up next, soonest first; up to about `limit`.
-    pub fn soonest(&self, limit: usize) -> Vec<u32> {
-        let mut tags = Vec::new();
-        for ring in 0..RINGS {
-            let span_now = self.now_s / RING.pow(ring as u32) as u64;
-            // The chain of this very span came up when the span began: what is in it now comes up last.
-            for ahead in (self.held[ring] > 0).then_some(1..=RING as u64).into_iter().flatten() {
-                let chain = if ring < 3 {
-                    ring * RING + (span_now + ahead) as usize % RING
-                } else {
-                    OVERFLOW + (span_now + ahead) as usize % (CHAINS - OVERFLOW)
-                };
-                let mut at = self.heads[chain];
-                while at != NIL && tags.len() < limit {
-                    let chunk = &self.chunks[at as usize];
-                    tags.extend_from_slice(&chunk.tags[..chunk.len as usize]);
-                    at = chunk.next;
-                }
-                if tags.len() >= limit {
-                    return tags;
-                }
-            }
+    /// Takes some records of the chain that comes up next, for the caller to file again or to drop.
+    pub fn take_soonest(&mut self) -> SmallVec<[Filing; CHUNK_TAGS]> {
+        let mut taken = SmallVec::new();
+        let Some(ring) = self.held.iter().position(|held| *held > 0) else {
+            return taken;
+        };
+        let ring_chains = if ring < 3 { RING } else { CHAINS - OVERFLOW };
+        let span_now = (self.now_s / RING.pow(ring as u32) as u64) as usize;
+        // The chain of this very span came up when the span began: what is in it now comes up last.
+        let mut soonest_first = (1..=ring_chains).map(|ahead| ring * RING + (span_now + ahead) % ring_chains);
+        if let Some(chain) = soonest_first.find(|chain| self.heads[*chain] != NIL) {
+            let mark = self.mark(chain);
+            self.heads[chain] = self.pop(self.heads[chain], chain, |tag| taken.push(Filing { tag, mark }));
+        } else {
+            let mark = self.aside_mark();
+            self.aside = self.pop(self.aside, self.aside_chain, |tag| taken.push(Filing { tag, mark }));
         }
-        tags
+        taken
     }
 
     /// The tags of some chunk, filed or left behind.

@@ -286,7 +286,9 @@ impl Expect {
                 capture(vars, name, text);
                 pattern.as_ref().is_none_or(|pattern| glob(pattern, text))
             }
-            (Expect::Text(pattern), Reply::Bulk(text)) if !resp3 => pattern.as_ref().is_none_or(|pattern| glob(pattern, text)),
+            (Expect::Text(pattern), Reply::Bulk(text)) if !resp3 => {
+                pattern.as_ref().is_none_or(|pattern| glob(pattern, text))
+            }
             (Expect::Text(pattern), Reply::Verbatim(format, text)) => {
                 format == "txt" && pattern.as_ref().is_none_or(|pattern| glob(pattern, text))
             }
@@ -298,7 +300,9 @@ impl Expect {
             (Expect::NilArray, Reply::Nil) => resp3,
             (Expect::List(shape, items, extent), reply) => {
                 let actual = match (shape, reply) {
-                    (Shape::Array, Reply::Array(actual)) | (Shape::Push, Reply::Push(actual)) | (Shape::Set, Reply::Set(actual)) => actual,
+                    (Shape::Array, Reply::Array(actual))
+                    | (Shape::Push, Reply::Push(actual))
+                    | (Shape::Set, Reply::Set(actual)) => actual,
                     (Shape::Push | Shape::Set, Reply::Array(actual)) if !resp3 => actual,
                     _ => return false,
                 };
@@ -365,8 +369,16 @@ mod tests {
         assert!(!meets(r#"{"a": :1}"#, &map, Protocol::Resp3));
         assert!(meets("(nil-array)", &Reply::Nil, Protocol::Resp3));
         assert!(!meets("(nil-array)", &Reply::Nil, Protocol::Resp2));
-        assert!(meets("~[+y, +x]", &Reply::Set(vec![Reply::Status("x".into()), Reply::Status("y".into())]), Protocol::Resp3));
-        assert!(meets("[-\"ERR a, b\", ...]", &Reply::Array(vec![Reply::Error("ERR a, b".into()), Reply::Int(1)]), Protocol::Resp2));
+        assert!(meets(
+            "~[+y, +x]",
+            &Reply::Set(vec![Reply::Status("x".into()), Reply::Status("y".into())]),
+            Protocol::Resp3
+        ));
+        assert!(meets(
+            "[-\"ERR a, b\", ...]",
+            &Reply::Array(vec![Reply::Error("ERR a, b".into()), Reply::Int(1)]),
+            Protocol::Resp2
+        ));
         assert!(!meets("@int(1..3)", &Reply::Int(4), Protocol::Resp2));
         assert!(meets("-ERR 'x', [y", &Reply::Error("ERR 'x', [y".into()), Protocol::Resp2));
     }

@@ -49,7 +49,9 @@ impl Reply {
 
     /// [`Reply::text`] as UTF-8, with a panic that shows the reply when it is anything else.
     pub fn expect_text(&self) -> &str {
-        self.text().and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_else(|| panic!("expected text, got {self}"))
+        self.text()
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
+            .unwrap_or_else(|| panic!("expected text, got {self}"))
     }
 
     /// The integer, with a panic that shows the reply when it is anything else.
@@ -72,7 +74,9 @@ impl Reply {
     pub fn pairs(&self) -> Option<Vec<(&Reply, &Reply)>> {
         match self {
             Reply::Map(pairs) => Some(pairs.iter().map(|(k, v)| (k, v)).collect()),
-            Reply::Array(items) if items.len() % 2 == 0 => Some(items.chunks(2).map(|pair| (&pair[0], &pair[1])).collect()),
+            Reply::Array(items) if items.len() % 2 == 0 => {
+                Some(items.chunks(2).map(|pair| (&pair[0], &pair[1])).collect())
+            }
             _ => None,
         }
     }
@@ -89,8 +93,16 @@ impl Reply {
 
     /// Checks that the reply uses only types its protocol version has.
     pub fn check_protocol(&self, protocol: Protocol) -> Result<(), Malformed> {
-        let resp3_only =
-            matches!(self, Reply::Map(_) | Reply::Set(_) | Reply::Push(_) | Reply::Double(_) | Reply::Bool(_) | Reply::Big(_) | Reply::Verbatim(..));
+        let resp3_only = matches!(
+            self,
+            Reply::Map(_)
+                | Reply::Set(_)
+                | Reply::Push(_)
+                | Reply::Double(_)
+                | Reply::Bool(_)
+                | Reply::Big(_)
+                | Reply::Verbatim(..)
+        );
         if protocol == Protocol::Resp2 && resp3_only {
             return Err(format!("a RESP3 type on a RESP2 connection: {self}"));
         }
@@ -98,8 +110,12 @@ impl Reply {
             return Err("a RESP2 null array on a RESP3 connection".into());
         }
         match self {
-            Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => items.iter().try_for_each(|item| item.check_protocol(protocol)),
-            Reply::Map(pairs) => pairs.iter().try_for_each(|(k, v)| k.check_protocol(protocol).and_then(|()| v.check_protocol(protocol))),
+            Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
+                items.iter().try_for_each(|item| item.check_protocol(protocol))
+            }
+            Reply::Map(pairs) => {
+                pairs.iter().try_for_each(|(k, v)| k.check_protocol(protocol).and_then(|()| v.check_protocol(protocol)))
+            }
             _ => Ok(()),
         }
     }
@@ -161,8 +177,9 @@ pub fn second_opinion(buf: &[u8], reply: &Reply, protocol: Protocol) -> Result<(
     }
     let agreed = match protocol {
         Protocol::Resp2 => {
-            let (frame, used) =
-                resp2::decode::decode(buf).map_err(|e| format!("redis-protocol refuses {reply}: {e}"))?.ok_or("redis-protocol wants more bytes")?;
+            let (frame, used) = resp2::decode::decode(buf)
+                .map_err(|e| format!("redis-protocol refuses {reply}: {e}"))?
+                .ok_or("redis-protocol wants more bytes")?;
             used == buf.len() && same_as_resp2(reply, &frame)
         }
         Protocol::Resp3 => {
@@ -200,11 +217,16 @@ fn same_as_resp3(reply: &Reply, frame: &resp3::types::OwnedFrame) -> bool {
         (Reply::Array(a), F::Array { data, .. }) => all(a, data),
         (Reply::Push(a), F::Push { data, .. }) => all(a, data),
         // An unordered collection there: equal length means that no key or member came twice.
-        (Reply::Set(a), F::Set { data, .. }) => a.len() == data.len() && a.iter().all(|a| data.iter().any(|b| same_as_resp3(a, b))),
-        (Reply::Map(a), F::Map { data, .. }) => {
-            a.len() == data.len() && a.iter().all(|(k, v)| data.iter().any(|(bk, bv)| same_as_resp3(k, bk) && same_as_resp3(v, bv)))
+        (Reply::Set(a), F::Set { data, .. }) => {
+            a.len() == data.len() && a.iter().all(|a| data.iter().any(|b| same_as_resp3(a, b)))
         }
-        (Reply::Double(a), F::Double { data, .. }) => a.parse::<f64>().is_ok_and(|a| a == *data || (a.is_nan() && data.is_nan())),
+        (Reply::Map(a), F::Map { data, .. }) => {
+            a.len() == data.len()
+                && a.iter().all(|(k, v)| data.iter().any(|(bk, bv)| same_as_resp3(k, bk) && same_as_resp3(v, bv)))
+        }
+        (Reply::Double(a), F::Double { data, .. }) => {
+            a.parse::<f64>().is_ok_and(|a| a == *data || (a.is_nan() && data.is_nan()))
+        }
         (Reply::Bool(a), F::Boolean { data, .. }) => a == data,
         (Reply::Big(a), F::BigNumber { data, .. }) => a.as_bytes() == data,
         (Reply::Verbatim(_, a), F::VerbatimString { data, .. }) => a == data,

@@ -19,8 +19,24 @@ const EXPIRY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The first words an error reply may have: clients branch on them, so the set is closed.
 const ERROR_WORDS: [&str; 18] = [
-    "ERR", "NOAUTH", "WRONGPASS", "NOPROTO", "NOSCRIPT", "WRONGTYPE", "EXECABORT", "OOM", "LOADING", "READONLY", "BUSY", "BUSYKEY",
-    "NOPERM", "MISCONF", "NOGROUP", "UNKILLABLE", "NOTBUSY", "UNBLOCKED",
+    "ERR",
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPROTO",
+    "NOSCRIPT",
+    "WRONGTYPE",
+    "EXECABORT",
+    "OOM",
+    "LOADING",
+    "READONLY",
+    "BUSY",
+    "BUSYKEY",
+    "NOPERM",
+    "MISCONF",
+    "NOGROUP",
+    "UNKILLABLE",
+    "NOTBUSY",
+    "UNBLOCKED",
 ];
 
 /// How the bytes of a transcript reach the server.
@@ -227,10 +243,16 @@ impl<'a> Run<'a> {
     fn expect(&mut self, slot: &Slot, line: usize) -> Result<(), Stop> {
         let bare = self.section.bare;
         let is_missing = match &slot.until {
-            Some((name, _)) => matches!(self.admin.command(&["COMMAND", "INFO", name]).expect_items(), [Reply::Nil | Reply::NilArray]),
+            Some((name, _)) => {
+                matches!(self.admin.command(&["COMMAND", "INFO", name]).expect_items(), [Reply::Nil | Reply::NilArray])
+            }
             None => false,
         };
-        let limit = if [&slot.resp2, &slot.resp3].into_iter().flatten().any(|e| *e == Expect::Silent) { SILENCE } else { crate::conn::REPLY_DEADLINE };
+        let limit = if [&slot.resp2, &slot.resp3].into_iter().flatten().any(|e| *e == Expect::Silent) {
+            SILENCE
+        } else {
+            crate::conn::REPLY_DEADLINE
+        };
         let conn = self.section_conn(&slot.conn, bare);
         let read = conn.read_within(limit);
         let protocol = conn.protocol();
@@ -305,7 +327,9 @@ impl<'a> Run<'a> {
             let _ = conn.finish_sending();
             match conn.read() {
                 Err(Broken::Closed) => {}
-                Ok(reply) => self.report(self.section.line, &format!("connection {name:?} got one reply too many: {reply}")),
+                Ok(reply) => {
+                    self.report(self.section.line, &format!("connection {name:?} got one reply too many: {reply}"))
+                }
                 Err(broken) => self.report(self.section.line, &format!("connection {name:?} at the end: {broken:?}")),
             }
         }
@@ -313,12 +337,16 @@ impl<'a> Run<'a> {
 
     /// Variables (`$now`, `$nowms`, captured names, each with `+N` or `-N`) and repetitions (`{x*300}`) in unquoted words.
     fn expand(&self, words: &[Word], line: usize) -> Vec<Vec<u8>> {
-        words.iter().map(|word| if word.quoted { word.bytes.clone() } else { self.expand_word(&word.bytes, line) }).collect()
+        words
+            .iter()
+            .map(|word| if word.quoted { word.bytes.clone() } else { self.expand_word(&word.bytes, line) })
+            .collect()
     }
 
     fn expand_word(&self, bytes: &[u8], line: usize) -> Vec<u8> {
         let Ok(text) = std::str::from_utf8(bytes) else { return bytes.to_vec() };
-        if let Some((unit, count)) = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).and_then(|t| t.rsplit_once('*'))
+        if let Some((unit, count)) =
+            text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).and_then(|t| t.rsplit_once('*'))
             && let Ok(count) = count.parse()
         {
             return unit.repeat(count).into_bytes();
@@ -333,7 +361,11 @@ impl<'a> Run<'a> {
         let value = match name {
             "now" => now.as_secs().to_string().into_bytes(),
             "nowms" => now.as_millis().to_string().into_bytes(),
-            name => self.vars.get(name).cloned().unwrap_or_else(|| panic!("{}:{line}: no value was captured as ${name}", self.script.name)),
+            name => self
+                .vars
+                .get(name)
+                .cloned()
+                .unwrap_or_else(|| panic!("{}:{line}: no value was captured as ${name}", self.script.name)),
         };
         if offset.is_empty() {
             return value;

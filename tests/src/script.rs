@@ -77,7 +77,9 @@ impl Script {
         while let Some((index, line)) = lines.next() {
             let mut line = line.trim_end().to_owned();
             // An expectation goes on over indented lines.
-            while let Some((_, more)) = lines.next_if(|(_, more)| more.starts_with([' ', '\t']) && !more.trim().is_empty()) {
+            while let Some((_, more)) =
+                lines.next_if(|(_, more)| more.starts_with([' ', '\t']) && !more.trim().is_empty())
+            {
                 line.push(' ');
                 line.push_str(more.trim());
             }
@@ -142,14 +144,19 @@ impl Parser {
         // The reason after a colon is for the reader; it is required where something is left out.
         let reasoned = |rest: &str| -> Result<Vec<String>, String> {
             let (marks, reason) = rest.split_once(':').ok_or("a reason is required: @skip MARKS: reason")?;
-            if reason.trim().is_empty() { Err("the reason is empty".into()) } else { Ok(marks.split_whitespace().map(str::to_owned).collect()) }
+            if reason.trim().is_empty() {
+                Err("the reason is empty".into())
+            } else {
+                Ok(marks.split_whitespace().map(str::to_owned).collect())
+            }
         };
         let (name, rest) = directive.split_once(' ').unwrap_or((directive, ""));
         let section = self.sections.last_mut().expect("the caller checked");
         match name {
             "server" => {
                 let flags = words::split(rest)?;
-                section.server = Some(flags.into_iter().map(|word| String::from_utf8_lossy(&word.bytes).into_owned()).collect());
+                section.server =
+                    Some(flags.into_iter().map(|word| String::from_utf8_lossy(&word.bytes).into_owned()).collect());
             }
             "only" => {
                 section.only = Some(match rest.trim() {
@@ -161,7 +168,9 @@ impl Parser {
             "bare" => section.bare = true,
             "skip" => section.skip = reasoned(rest)?,
             "except" => self.except = reasoned(rest)?,
-            "expired" => section.steps.push(Step { line: number, action: Action::Expired { key: rest.trim().to_owned() } }),
+            "expired" => {
+                section.steps.push(Step { line: number, action: Action::Expired { key: rest.trim().to_owned() } })
+            }
             other => return Err(format!("unknown directive @{other}")),
         }
         Ok(())
@@ -169,7 +178,13 @@ impl Parser {
 }
 
 /// Adds an expectation: to the slot before it when that is still missing this variant, else as a slot of its own.
-fn expectation(section: &mut Section, line: usize, conn: String, text: &str, except: Vec<String>) -> Result<(), String> {
+fn expectation(
+    section: &mut Section,
+    line: usize,
+    conn: String,
+    text: &str,
+    except: Vec<String>,
+) -> Result<(), String> {
     let (variant, value) = text.split_once(' ').ok_or("an expectation is < value")?;
     let value = value.trim();
     if !notation::is_complete(value) {
@@ -180,7 +195,8 @@ fn expectation(section: &mut Section, line: usize, conn: String, text: &str, exc
         Some(Step { action: Action::Expect(slot), .. }) if slot.conn == conn => Some(slot),
         _ => None,
     };
-    let fresh = |resp2, resp3, until| Box::new(Slot { conn: conn.clone(), resp2, resp3, until, except: except.clone() });
+    let fresh =
+        |resp2, resp3, until| Box::new(Slot { conn: conn.clone(), resp2, resp3, until, except: except.clone() });
     let slot = match variant {
         "" => match previous {
             Some(slot) if slot.until.is_some() && slot.resp2.is_none() && slot.resp3.is_none() => {
@@ -233,7 +249,10 @@ mod tests {
             })
             .collect();
         assert_eq!(slots.len(), 3);
-        assert_eq!((slots[1].resp2.clone(), slots[1].resp3.clone()), (Some(Expect::Int(1)), Some(Expect::Double("1".into()))));
+        assert_eq!(
+            (slots[1].resp2.clone(), slots[1].resp3.clone()),
+            (Some(Expect::Int(1)), Some(Expect::Double("1".into())))
+        );
         assert!(slots[2].until.is_some() && slots[2].resp2 == slots[2].resp3);
         assert_eq!(slots[2].except, ["r7.0"]);
         assert_eq!(script.command_names().collect::<Vec<_>>(), ["ping"]);

@@ -48,7 +48,9 @@ impl Kind {
         match self {
             Kind::Millpond => false,
             Kind::Valkey => matches!(mark, "redis" | "valkey"),
-            Kind::Redis(major, minor) => mark == "redis" || mark == format!("r{major}") || mark == format!("r{major}.{minor}"),
+            Kind::Redis(major, minor) => {
+                mark == "redis" || mark == format!("r{major}") || mark == format!("r{major}.{minor}")
+            }
         }
     }
 }
@@ -102,31 +104,34 @@ impl Server {
 
     /// Starts a server; `None`, with a line on stderr, when the environment names a running server and the options need a new one.
     pub fn start_with(options: Options) -> Option<Server> {
-        if let Ok(at) = std::env::var("MILLPOND_ORACLE") {
+        if let Some(mut running) = Server::running() {
             if !options.is_plain() {
                 eprintln!("left out: needs a server of its own, MILLPOND_ORACLE names a running one");
                 return None;
             }
             static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
             let guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            let at = at.to_socket_addrs().expect("MILLPOND_ORACLE is HOST:PORT").next().expect("MILLPOND_ORACLE resolves");
-            return Some(Server {
-                address: Address::Tcp(at),
-                password: None,
-                child: None,
-                output: Arc::default(),
-                home: None,
-                _exclusive: Some(guard),
-            });
+            running._exclusive = Some(guard);
+            return Some(running);
         }
         for attempt in 1..=PORT_ATTEMPTS {
             match Server::try_start(&options) {
                 Ok(server) => return Some(server),
-                Err(report) if attempt == PORT_ATTEMPTS || !report.to_lowercase().contains("in use") => panic!("{report}"),
+                Err(report) if attempt == PORT_ATTEMPTS || !report.to_lowercase().contains("in use") => {
+                    panic!("{report}")
+                }
                 Err(_) => {}
             }
         }
         unreachable!("the last attempt returns or panics")
+    }
+
+    /// The server of `MILLPOND_ORACLE`, shared with whoever else uses it.
+    fn running() -> Option<Server> {
+        let at = std::env::var("MILLPOND_ORACLE").ok()?;
+        let at = at.to_socket_addrs().expect("MILLPOND_ORACLE is HOST:PORT").next().expect("MILLPOND_ORACLE resolves");
+        let address = Address::Tcp(at);
+        Some(Server { address, password: None, child: None, output: Arc::default(), home: None, _exclusive: None })
     }
 
     fn try_start(options: &Options) -> Result<Server, String> {
@@ -181,7 +186,11 @@ impl Server {
             {
                 // Another test's server could have won the port.
                 let answered = info_of(&mut conn).get("process_id").and_then(|id| id.parse::<u32>().ok());
-                return if answered == pid { Ok(()) } else { Err(format!("the port is in use by process {answered:?}")) };
+                return if answered == pid {
+                    Ok(())
+                } else {
+                    Err(format!("the port is in use by process {answered:?}"))
+                };
             }
             if Instant::now() > deadline {
                 return Err(format!("the server is not ready after {READY_DEADLINE:?}:\n{}", self.output()));
@@ -295,7 +304,12 @@ pub struct Info(BTreeMap<String, String>);
 impl Info {
     /// Reads the text of an INFO reply leniently; the INFO tests read it strictly.
     pub fn parse(text: &str) -> Info {
-        Info(text.lines().filter_map(|line| line.split_once(':')).map(|(k, v)| (k.to_owned(), v.trim_end().to_owned())).collect())
+        Info(
+            text.lines()
+                .filter_map(|line| line.split_once(':'))
+                .map(|(k, v)| (k.to_owned(), v.trim_end().to_owned()))
+                .collect(),
+        )
     }
 
     /// The value of a field.
@@ -305,7 +319,9 @@ impl Info {
 
     /// The field as a number, with a panic that names it.
     pub fn number(&self, field: &str) -> i64 {
-        self.get(field).and_then(|v| v.parse().ok()).unwrap_or_else(|| panic!("INFO has no number {field}: {:?}", self.get(field)))
+        self.get(field)
+            .and_then(|v| v.parse().ok())
+            .unwrap_or_else(|| panic!("INFO has no number {field}: {:?}", self.get(field)))
     }
 
     /// The `redis_version` it claims.
@@ -337,7 +353,11 @@ pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a running test has an executable");
     let profile = test.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
     let path = profile.join("millpond");
-    assert!(path.exists(), "{} does not exist: build the server first (cargo build), or set MILLPOND_BIN", path.display());
+    assert!(
+        path.exists(),
+        "{} does not exist: build the server first (cargo build), or set MILLPOND_BIN",
+        path.display()
+    );
     path
 }
 
@@ -345,8 +365,8 @@ pub fn binary() -> PathBuf {
 pub fn is_oracle() -> bool {
     static ORACLE: OnceLock<bool> = OnceLock::new();
     *ORACLE.get_or_init(|| {
-        if std::env::var_os("MILLPOND_ORACLE").is_some() {
-            return Server::start().kind() != Kind::Millpond;
+        if let Some(running) = Server::running() {
+            return running.kind() != Kind::Millpond;
         }
         let said = Command::new(binary()).arg("--version").output().map(|out| out.stdout).unwrap_or_default();
         let said = String::from_utf8_lossy(&said);

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod counter;
 pub mod debug;
 pub mod expiry;
+pub mod help;
 pub mod inspect;
 pub mod introspect;
 pub mod keyspace;

@@ -180,14 +180,18 @@ def interactive():
         seen = seen[seen.index(text) + len(text):]
 
     try:
+        # The line editor drops what is typed before its prompt stands.
         prompt = f"{HOST}:{PORT}".encode()
         until(prompt + b"> ")
-        for typed, answer in ((b"set k v", b"OK\r\n"), (b"get k", b'"v"\r\n'), (b"incr k", b"(error) ERR value is not an integer or out of range\r\n"),
-                              (b"multi", b"OK\r\n"), (b"ping", b"QUEUED\r\n"), (b"exec", b"1) PONG\r\n"),
-                              (b"select 5", b"OK\r\n"), (b"hello 3", b"3# \"proto\" => (integer) 3\r\n"), (b"help get", b"group:")):
+        for typed, answer, after in (
+                (b"set k v", b"OK\r\n", b"> "), (b"get k", b'"v"\r\n', b"> "),
+                (b"incr k", b"(error) ERR value is not an integer or out of range\r\n", b"> "),
+                (b"multi", b"OK\r\n", b"(TX)> "), (b"ping", b"QUEUED\r\n", b"(TX)> "), (b"exec", b"1) PONG\r\n", b"> "),
+                (b"select 5", b"OK\r\n", b"[5]> "), (b"hello 3", b'3# "proto" => (integer) 3\r\n', b"[5]> "),
+                (b"help get", b"group:", b"[5]> ")):
             os.write(terminal, typed + b"\r")
             until(answer)
-        until(prompt + b"[5]> ")
+            until(prompt + after)
         os.write(terminal, b"quit\r")
     finally:
         os.close(terminal)

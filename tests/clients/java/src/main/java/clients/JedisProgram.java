@@ -229,7 +229,7 @@ public final class JedisProgram {
             }
             pipe.set("text", "frog");
             pipe.incr("text");
-            pipe.sendCommand(() -> "NOSUCH".getBytes());
+            pipe.sendCommand(() -> "NOSUCH".getBytes(), new String[0]);
             pipe.get("text");
             List<Object> mixed = pipe.syncAndReturnAll();
             same(List.of(mixed.get(0), mixed.get(1) instanceof JedisDataException, mixed.get(2) instanceof JedisDataException, mixed.get(3)),
@@ -459,7 +459,7 @@ public final class JedisProgram {
     }
 
     public static void main(String[] arguments) throws Exception {
-        Report report = new Report("jedis", redis.clients.jedis.JedisMetaInfo.getVersion());
+        Report report = new Report("jedis", Report.versionOf(Jedis.class));
         for (int protocol : new int[] {2, 3}) {
             for (Map.Entry<String, Shared> check : SHARED.entrySet()) {
                 report.run("resp" + protocol + " " + check.getKey(), () -> {

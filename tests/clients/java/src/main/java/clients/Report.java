@@ -49,6 +49,12 @@ final class Report {
         return Map.entry(System.getenv("MILLPOND_PASSWORD_HOST"), Integer.parseInt(System.getenv("MILLPOND_PASSWORD_PORT")));
     }
 
+    /** The version in the name of the archive that a library comes from. */
+    static String versionOf(Class<?> library) {
+        String archive = library.getProtectionDomain().getCodeSource().getLocation().getPath();
+        return archive.replaceAll(".*-(\\d[^/]*)\\.jar", "$1");
+    }
+
     void run(String name, Check check) throws InterruptedException {
         same(checks.containsKey(name), false);
         Future<?> done = runner.submit(() -> {

@@ -1,0 +1,219 @@
+//! One connection: its session, the bytes received but not run yet, and the replies not sent yet.
+
+use commands::command::Command;
+use commands::effect::Job;
+use commands::session::Session;
+use core::sync::atomic::Ordering;
+use protocol::{Decoder, Output, Span};
+use rustix::buffer::spare_capacity;
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use std::io::IoSlice;
+
+/// Most bytes one `recv` takes into a connection's own buffer, and least room made for it.
+const RECV_BYTES: usize = 64 * 1024;
+/// Most bytes received in one turn for a long request.
+const RECV_TURN_BYTES: usize = 1024 * 1024;
+/// Pieces given to one `writev`; Linux takes 1024.
+const WRITE_PIECES: usize = 64;
+/// Most bytes sent to one connection in one turn, so that a huge reply does not hold up the others.
+const SEND_TURN_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why a connection's next commands wait.
+pub enum Hold {
+    /// A pause of clients.
+    Pause,
+    /// Until this instant, ms since the epoch.
+    Until(u64),
+    /// A long command is being run in slices.
+    Job(Box<LongCommand>),
+}
+
+/// A command cut into slices. Its request stands at the beginning of the connection's `tail`.
+pub struct LongCommand {
+    pub job: Box<dyn Job>,
+    pub command: &'static Command,
+    pub spans: Vec<Span>,
+    pub request_bytes: usize,
+    pub elapsed_ns: u64,
+}
+
+/// See the module's text.
+pub struct Connection {
+    pub fd: OwnedFd,
+    pub session: Session,
+    pub decoder: Decoder,
+    /// Received bytes from `tail_at` on; the first of them begins the current request.
+    tail: Vec<u8>,
+    tail_at: usize,
+    /// Bytes the current request still lacks, as far as its peer announced them.
+    pub wanted: usize,
+    pub output: Output,
+    /// The command run last: most clients send few kinds.
+    pub last: Option<&'static Command>,
+    pub hold: Option<Hold>,
+    /// No more commands; closed once `output` is sent.
+    pub closing: bool,
+    /// The peer closed or failed: nothing can be sent.
+    pub broken: bool,
+    /// Stands in the list of connections to go on with in the next turn.
+    pub carried: bool,
+    /// Events the epoll set is asked for.
+    pub reading: bool,
+    pub writing: bool,
+    /// Since when the output is above the soft limit, ms since the epoch.
+    pub above_soft_since_ms: Option<u64>,
+    /// Buffer bytes booked with the store.
+    pub booked: usize,
+}
+
+/// How receiving went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// This many new bytes.
+    Bytes(usize),
+    /// Nothing now.
+    Nothing,
+    /// The peer has gone.
+    End,
+}
+
+impl Connection {
+    pub fn new(fd: OwnedFd, session: Session) -> Self {
+        Self {
+            fd,
+            session,
+            decoder: Decoder::new(),
+            tail: Vec::new(),
+            tail_at: 0,
+            wanted: 0,
+            output: Output::new(),
+            last: None,
+            hold: None,
+            closing: false,
+            broken: false,
+            carried: false,
+            reading: true,
+            writing: false,
+            above_soft_since_ms: None,
+            booked: 0,
+        }
+    }
+
+    /// Whether commands may be run now.
+    pub fn runs(&self) -> bool {
+        self.hold.is_none() && !self.closing && !self.broken
+    }
+
+    /// Bytes received but not run.
+    pub fn pending(&self) -> &[u8] {
+        &self.tail[self.tail_at..]
+    }
+
+    /// The same, to be decoded in place.
+    pub fn pending_mut(&mut self) -> &mut [u8] {
+        &mut self.tail[self.tail_at..]
+    }
+
+    /// Pending bytes, session and output at once, for running a command.
+    pub fn parts(&mut self) -> (&[u8], &mut Session, &mut Output) {
+        (&self.tail[self.tail_at..], &mut self.session, &mut self.output)
+    }
+
+    /// Drops the first `bytes` pending ones: they were run.
+    pub fn consume(&mut self, bytes: usize) {
+        self.tail_at += bytes;
+        if self.tail_at == self.tail.len() {
+            // Freed, not kept: ten thousand idle connections hold no buffer.
+            self.tail = Vec::new();
+            self.tail_at = 0;
+        }
+    }
+
+    /// Keeps bytes that could not be run yet.
+    pub fn keep(&mut self, bytes: &[u8]) {
+        debug_assert!(self.tail.is_empty());
+        self.tail.extend_from_slice(bytes);
+    }
+
+    /// Receives into a shared buffer; for connections with nothing pending.
+    pub fn receive_into(&mut self, buffer: &mut [u8]) -> Received {
+        debug_assert!(self.pending().is_empty());
+        received(rustix::net::recv(&self.fd, buffer, RecvFlags::DONTWAIT).map(|(n, _)| n))
+    }
+
+    /// Receives behind the pending bytes. Room is made for what came so far once more at most: nothing is reserved
+    /// because a peer announced it.
+    pub fn receive_more(&mut self) -> Received {
+        if self.tail_at > 0 && self.tail_at >= self.tail.len() / 2 {
+            self.tail.drain(..self.tail_at);
+            self.tail_at = 0;
+        }
+        let pending = self.tail.len() - self.tail_at;
+        let room = self.wanted.clamp(RECV_BYTES, pending.max(RECV_BYTES));
+        if self.tail.capacity() - self.tail.len() < room.min(RECV_BYTES) {
+            self.tail.reserve(room);
+        }
+        let mut total = 0;
+        loop {
+            let result = rustix::net::recv(&self.fd, spare_capacity(&mut self.tail), RecvFlags::DONTWAIT);
+            match received(result.map(|(n, _)| n)) {
+                Received::Bytes(bytes) => total += bytes,
+                Received::Nothing if total > 0 => return Received::Bytes(total),
+                end => return end,
+            }
+            let full = self.tail.len() == self.tail.capacity();
+            if full || total >= RECV_TURN_BYTES || self.wanted < RECV_BYTES {
+                return Received::Bytes(total);
+            }
+        }
+    }
+
+    /// Sends what the socket takes. Returns the bytes sent.
+    pub fn send(&mut self) -> usize {
+        let mut total = 0;
+        while !self.output.is_empty() && !self.broken && total < SEND_TURN_BYTES {
+            let result = match self.output.as_single() {
+                Some(bytes) => rustix::net::send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
+                None => {
+                    let pieces: Vec<IoSlice<'_>> = self.output.chunks().take(WRITE_PIECES).map(IoSlice::new).collect();
+                    rustix::io::writev(&self.fd, &pieces)
+                }
+            };
+            match result {
+                Ok(bytes) => {
+                    self.output.advance(bytes);
+                    total += bytes;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(_) => self.broken = true,
+            }
+        }
+        total
+    }
+
+    /// Bytes of memory held by the buffers.
+    pub fn buffer_bytes(&self) -> usize {
+        self.tail.capacity() + self.output.buffer_bytes() + self.output.shared_bytes()
+    }
+
+    /// Shows others how this connection stands.
+    pub fn publish(&self, now_ms: u64) {
+        let client = &self.session.client;
+        self.session.publish(self.last, now_ms);
+        client.query_bytes.store(self.pending().len() as u64, Ordering::Relaxed);
+        client.query_room.store((self.tail.capacity() - self.tail.len()) as u64, Ordering::Relaxed);
+        client.output_bytes.store(self.output.len() as u64, Ordering::Relaxed);
+    }
+}
+
+fn received(result: rustix::io::Result<usize>) -> Received {
+    match result {
+        Ok(0) => Received::End,
+        Ok(bytes) => Received::Bytes(bytes),
+        Err(Errno::AGAIN | Errno::INTR) => Received::Nothing,
+        Err(_) => Received::End,
+    }
+}

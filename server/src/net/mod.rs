@@ -1,0 +1,11 @@
+//! Sockets: one acceptor deals connections to the serving cores; each core runs one reactor over its own epoll set.
+//!
+//! Reading order: [`listener`] (where connections come from), [`reactor`] (a core's loop), [`turn`] (what one wake-up
+//! does), [`connection`] (bytes in, bytes out).
+
+pub mod connection;
+pub mod inbox;
+pub mod listener;
+pub mod reactor;
+pub mod slots;
+pub mod turn;

@@ -1,0 +1,311 @@
+//! A core's loop: a private epoll set, watched through one registration with the runtime.
+//!
+//! The outer registration is edge-triggered and the inner set level-triggered, so readiness of the set is cleared only
+//! after a wait on it gave nothing.
+
+use super::connection::Connection;
+use super::inbox::{Mail, Newcomer};
+use super::slots::{Slots, Token};
+use super::turn::Batch;
+use crate::clock::Clock;
+use crate::shared::Shared;
+use commands::clients::Client;
+use commands::families::transaction;
+use commands::session::Session;
+use commands::stats::WorkerStats;
+use core::sync::atomic::Ordering;
+use protocol::Limits;
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::fd::OwnedFd;
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use storage::{Cx, Millis, Participant};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Events taken from the set at once.
+const EVENTS: usize = 256;
+/// Time between two ticks.
+const TICK_MS: u64 = 25;
+/// Ticks in which every stripe is visited once: a second, the grain of the expiry wheel.
+const TICKS_PER_ROUND: usize = 40;
+/// Time a tick may take, ns; doubled while it leaves work undone, up to the second number.
+const TICK_BUDGET_NS: u64 = 200_000;
+const TICK_BUDGET_MAX_NS: u64 = 3_200_000;
+/// Longest time without letting the runtime's other tasks run, ns.
+const YIELD_AFTER_NS: u64 = 500_000;
+/// Longest time spent on sending what is left at the end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Events of the set that are not connections.
+const MAIL: u64 = u64::MAX;
+const TICK: u64 = u64::MAX - 1;
+
+/// One serving core.
+pub struct Reactor {
+    pub(super) core: usize,
+    pub(super) shared: &'static Shared,
+    pub(super) stats: Arc<WorkerStats>,
+    pub(super) participant: Participant<'static>,
+    pub(super) clock: Clock,
+    /// Wall time of this turn, ms since the epoch.
+    pub(super) now_ms: u64,
+    /// Base of the seeds handed to commands, and how many were.
+    pub(super) seed: u64,
+    pub(super) draws: u64,
+    pub(super) limits: Limits,
+    pub(super) slots: Slots,
+    pub(super) batch: Batch,
+    /// Connections with whole requests left over from the last turn.
+    pub(super) carried: Vec<Token>,
+    /// Connections whose commands wait.
+    pub(super) held: Vec<Token>,
+    epoll: AsyncFd<OwnedFd>,
+    timer: OwnedFd,
+    /// Where the next tick goes on among the stripes, and what it may spend.
+    next_stripe: usize,
+    tick_budget_ns: u64,
+    ticks_done: u64,
+    stopping: bool,
+}
+
+impl Reactor {
+    /// A core's reactor; must be called on the thread (and inside the runtime) that will run it.
+    pub fn new(core: usize, shared: &'static Shared, clock: Clock, seed: u64) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        let period = rustix::time::Timespec { tv_sec: 0, tv_nsec: TICK_MS as i64 * 1_000_000 };
+        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: period, it_value: period })?;
+        epoll::add(&epoll, &timer, EventData::new_u64(TICK), EventFlags::IN)?;
+        epoll::add(&epoll, shared.inboxes[core].bell(), EventData::new_u64(MAIL), EventFlags::IN)?;
+        Ok(Self {
+            core,
+            shared,
+            stats: Arc::clone(&shared.node.workers[core]),
+            participant: shared.store.join(),
+            now_ms: clock.now_ms(),
+            clock,
+            seed,
+            draws: 0,
+            limits: Limits::DEFAULT,
+            slots: Slots::default(),
+            batch: Batch::default(),
+            carried: Vec::new(),
+            held: Vec::new(),
+            // SAFETY: the descriptor is owned by this `AsyncFd` alone and never closed or replaced before it.
+            epoll: unsafe { AsyncFd::register_with_interest(epoll, Interest::READABLE) }.map_err(io::Error::from)?,
+            timer,
+            next_stripe: 0,
+            tick_budget_ns: TICK_BUDGET_NS,
+            ticks_done: 0,
+            stopping: false,
+        })
+    }
+
+    /// Serves until told to stop.
+    pub async fn run(mut self) -> io::Result<()> {
+        let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
+        let mut ready: Vec<Token> = Vec::with_capacity(EVENTS);
+        let mut yielded = self.clock.ticks();
+        loop {
+            events.clear();
+            // A core with work left over looks for more without waiting.
+            rustix::io::retry_on_intr(|| {
+                epoll::wait(self.epoll.get_ref(), spare_capacity(&mut events), Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+            })?;
+            if events.is_empty() && self.carried.is_empty() && !self.has_slices() {
+                if self.stopping {
+                    return self.drain();
+                }
+                let mut guard = self.epoll.readable().await?;
+                yielded = self.clock.ticks();
+                // Cleared now and not after the next wait: what becomes ready from here on sets it again.
+                guard.clear_ready();
+                continue;
+            }
+            self.now_ms = self.clock.now_ms();
+            ready.clear();
+            ready.append(&mut self.carried);
+            for event in &events {
+                match event.data.u64() {
+                    MAIL => self.read_mail(),
+                    TICK => self.tick(),
+                    token => self.take_event(Token(token), event.flags, &mut ready),
+                }
+            }
+            self.turn(&ready);
+            if !self.held.is_empty() {
+                self.tend_held();
+            }
+            let now = self.clock.ticks();
+            if self.clock.ns_between(yielded, now) > YIELD_AFTER_NS {
+                tokio::task::yield_now().await;
+                yielded = now;
+            }
+        }
+    }
+
+    fn take_event(&mut self, token: Token, flags: EventFlags, ready: &mut Vec<Token>) {
+        let Some(connection) = self.slots.find(token) else { return };
+        if flags.intersects(EventFlags::HUP | EventFlags::ERR) && !connection.reading {
+            // Nobody will read it: without this the set would report it for ever.
+            connection.broken = true;
+        }
+        if !connection.carried {
+            ready.push(token);
+        }
+    }
+
+    fn read_mail(&mut self) {
+        for mail in self.shared.inboxes[self.core].take() {
+            match mail {
+                Mail::Connection(newcomer) => self.welcome(newcomer),
+                Mail::LookAround => self.look_around(),
+                Mail::Stop => self.stopping = true,
+            }
+        }
+    }
+
+    fn welcome(&mut self, newcomer: Newcomer) {
+        use rustix::fd::AsRawFd;
+        let node = &self.shared.node;
+        let Newcomer { fd, address, local_address, is_unix } = newcomer;
+        let id = node.clients.next_id();
+        let client = Client::new(id, self.core, address, local_address, fd.as_raw_fd(), is_unix, self.now_ms);
+        let client = node.clients.register(client);
+        let authenticated = node.settings.live.password.load().is_none();
+        let token = self.slots.insert(Connection::new(fd, Session::new(client, authenticated)));
+        let Some(connection) = self.slots.find(token) else { return };
+        let added = epoll::add(self.epoll.get_ref(), &connection.fd, EventData::new_u64(token.0), EventFlags::IN);
+        if let Err(error) = added {
+            tracing::warn!(%error, "a connection could not be watched");
+            self.close(token);
+        }
+    }
+
+    /// Changes what the set reports of a connection.
+    pub(super) fn ask_for(&mut self, token: Token, reading: bool, writing: bool) {
+        let Some(connection) = self.slots.find(token) else { return };
+        connection.reading = reading;
+        connection.writing = writing;
+        let mut flags = EventFlags::empty();
+        flags.set(EventFlags::IN, reading);
+        flags.set(EventFlags::OUT, writing);
+        if epoll::modify(self.epoll.get_ref(), &connection.fd, EventData::new_u64(token.0), flags).is_err() {
+            connection.broken = true;
+        }
+    }
+
+    /// Ends a connection and all it held.
+    pub(super) fn close(&mut self, token: Token) {
+        let Some(mut connection) = self.slots.remove(token) else { return };
+        self.shared.store.memory().charge_outside(-(connection.booked as i64));
+        transaction::reset_transaction(&mut connection.session, &mut self.participant.batch());
+        self.shared.node.clients.unregister(connection.session.client.id);
+        self.shared.loads[self.core].fetch_sub(1, Ordering::Relaxed);
+        // Closing the descriptor takes it out of the epoll set.
+    }
+
+    /// Closes clients that were killed, and lets those go on whose pause has ended.
+    fn look_around(&mut self) {
+        for token in self.slots.tokens() {
+            if self.slots.find(token).is_some_and(|c| c.session.client.killed.load(Ordering::Relaxed)) {
+                self.close(token);
+            }
+        }
+        self.tend_held();
+    }
+
+    /// Housekeeping, every [`TICK_MS`].
+    fn tick(&mut self) {
+        let mut expirations = [0; 8];
+        let _ = rustix::io::read(&self.timer, &mut expirations);
+        self.reclaim();
+        self.ticks_done += 1;
+        if self.ticks_done.is_multiple_of(4) {
+            self.limits.max_bulk = self.shared.node.settings.live.max_bulk_bytes.load(Ordering::Relaxed);
+            if self.core == 0 {
+                self.shared.refresh_rates(self.now_ms);
+            }
+            self.check_connections();
+        }
+        self.tend_held();
+    }
+
+    /// Frees what has expired in this core's share of the stripes: in each tick the next part of a round, for a bounded
+    /// time that grows while work is left over.
+    fn reclaim(&mut self) {
+        if !self.shared.node.active_expire.load(Ordering::Relaxed) {
+            return;
+        }
+        let cores = self.shared.inboxes.len();
+        let begin = self.clock.ticks();
+        let mut access = self.participant.batch();
+        let share = access.stripes().div_ceil(cores);
+        let cx = Cx { now: Millis(self.now_ms), seed: self.seed };
+        let mut left = share.div_ceil(TICKS_PER_ROUND);
+        let mut late = false;
+        while left > 0 {
+            let done = access.tick(self.core * share + self.next_stripe, 1, &cx);
+            if done {
+                self.next_stripe = (self.next_stripe + 1) % share;
+                left -= 1;
+            }
+            if self.clock.ns_between(begin, self.clock.ticks()) > self.tick_budget_ns {
+                late = left > 0;
+                break;
+            }
+        }
+        self.tick_budget_ns =
+            if late { (self.tick_budget_ns * 2).min(TICK_BUDGET_MAX_NS) } else { TICK_BUDGET_NS };
+    }
+
+    /// Idle clients, and output above its soft limit. Looks at every connection, every 100 ms, only where one of these
+    /// limits is set.
+    fn check_connections(&mut self) {
+        let live = &self.shared.node.settings.live;
+        let timeout_ms = live.timeout_s.load(Ordering::Relaxed) * 1000;
+        let soft = live.output_soft_bytes.load(Ordering::Relaxed) > 0;
+        if timeout_ms == 0 && !soft {
+            return;
+        }
+        for token in self.slots.tokens() {
+            let Some(connection) = self.slots.find(token) else { continue };
+            let active_ms = connection.session.client.active_ms.load(Ordering::Relaxed);
+            let idle = timeout_ms > 0 && self.now_ms.saturating_sub(active_ms) > timeout_ms;
+            if idle && connection.hold.is_none() {
+                self.close(token);
+            } else if soft {
+                self.check_limits(token, self.now_ms);
+            }
+        }
+    }
+
+    /// The end: everything read was answered; sends what is still unsent, for a bounded time.
+    fn drain(mut self) -> io::Result<()> {
+        let deadline = Instant::now() + DRAIN;
+        loop {
+            self.now_ms = self.clock.now_ms();
+            for token in self.slots.tokens() {
+                self.settle(token, self.now_ms);
+                if self.slots.find(token).is_some_and(|connection| connection.output.is_empty()) {
+                    self.close(token);
+                }
+            }
+            let left = self.slots.tokens();
+            if left.is_empty() || Instant::now() > deadline {
+                left.into_iter().for_each(|token| self.close(token));
+                return Ok(());
+            }
+            let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
+            let wait = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+            rustix::io::retry_on_intr(|| {
+                epoll::wait(self.epoll.get_ref(), spare_capacity(&mut events), Some(&wait))
+            })?;
+        }
+    }
+}

@@ -1,0 +1,512 @@
+//! One wake-up of a core, in phases: receive from all ready connections, parse round robin, run in order, send once.
+//!
+//! ```text
+//! A  receive once per ready connection, into one shared buffer while nothing is pending
+//! B  parse round robin, some commands per connection: row, first key's hash
+//! E  one batch in the store: run in each connection's order, replies to its own output
+//!    B and E again until no complete command is left or a connection had its share
+//! F  one write per connection
+//! ```
+
+use super::connection::{Hold, LongCommand, Received};
+use super::reactor::Reactor;
+use super::slots::Token;
+use crate::clock::Ticks;
+use commands::call::Call;
+use commands::command::Command;
+use commands::dispatch::{self, Outcome};
+use commands::effect::Effect;
+use commands::table::{self, Lookup};
+use core::ops::Range;
+use core::sync::atomic::Ordering;
+use protocol::{Args, Limits, Output, ProtocolError, ReplyWriter, Span, Status};
+use std::mem;
+use storage::{Access, Cx, KeyHash, Millis};
+
+/// Bytes of the shared receive buffer: what stays in a core's second-level cache.
+pub const ARENA_BYTES: usize = 256 * 1024;
+/// Least room left in it to receive from one more connection.
+const ARENA_PIECE_BYTES: usize = 16 * 1024;
+/// Most bytes received from one connection into it.
+const ARENA_SHARE_BYTES: usize = 64 * 1024;
+/// Commands parsed of one connection before the next one's turn.
+const ROUND_COMMANDS: usize = 32;
+/// Commands run, and bytes of replies made, for one connection in one turn.
+const TURN_COMMANDS: usize = 256;
+const TURN_REPLY_BYTES: usize = 64 * 1024;
+
+/// Buffers a core reuses from turn to turn.
+pub struct Batch {
+    arena: Vec<u8>,
+    inputs: Vec<Input>,
+    items: Vec<Item>,
+    spans: Vec<Span>,
+    effects: Vec<Effect>,
+    /// Buffers for replies, empty.
+    spare: Vec<Vec<u8>>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            arena: vec![0; ARENA_BYTES],
+            inputs: Vec::new(),
+            items: Vec::new(),
+            spans: Vec::new(),
+            effects: Vec::new(),
+            spare: Vec::new(),
+        }
+    }
+}
+
+/// What a connection brought into this turn.
+struct Input {
+    token: Token,
+    /// Where its bytes are: in the arena, or (`None`) pending in the connection.
+    arena: Option<Range<usize>>,
+    /// Offset up to which bytes were parsed, and up to which they were run.
+    parsed: usize,
+    run: usize,
+    commands: usize,
+    /// Nothing more to parse in this turn.
+    settled: bool,
+}
+
+/// One parsed request.
+struct Item {
+    input: u32,
+    bytes: Range<usize>,
+    spans: Range<usize>,
+    first_hash: Option<KeyHash>,
+    what: What,
+}
+
+enum What {
+    Request(Lookup),
+    Malformed(ProtocolError),
+}
+
+/// Buffers kept for replies, and the largest one worth keeping.
+const SPARE_BUFFERS: usize = 64;
+const SPARE_BUFFER_BYTES: usize = 256 * 1024;
+
+impl Reactor {
+    /// Serves the connections in `ready`, in this order.
+    pub(super) fn turn(&mut self, ready: &[Token]) {
+        let now_ms = self.now_ms;
+        let mut rest = ready;
+        while !rest.is_empty() {
+            let taken = self.receive(rest);
+            rest = &rest[taken..];
+            loop {
+                self.parse();
+                if self.batch.items.is_empty() {
+                    break;
+                }
+                self.execute();
+            }
+            self.finish(now_ms);
+        }
+    }
+
+    /// Phase A. Returns of how many connections it took the bytes before the buffer was full.
+    fn receive(&mut self, ready: &[Token]) -> usize {
+        let batch = &mut self.batch;
+        batch.inputs.clear();
+        let mut filled = 0;
+        for (taken, token) in ready.iter().enumerate() {
+            if batch.arena.len() - filled < ARENA_PIECE_BYTES {
+                return taken;
+            }
+            let Some(connection) = self.slots.find(*token) else { continue };
+            let mut input = Input { token: *token, arena: None, parsed: 0, run: 0, commands: 0, settled: false };
+            let carried = mem::take(&mut connection.carried);
+            let received = if !connection.reading || connection.closing {
+                Received::Nothing
+            } else if connection.pending().is_empty() {
+                let end = batch.arena.len().min(filled + ARENA_SHARE_BYTES);
+                let received = connection.receive_into(&mut batch.arena[filled..end]);
+                if let Received::Bytes(bytes) = received {
+                    input.arena = Some(filled..filled + bytes);
+                    filled += bytes;
+                }
+                received
+            } else if carried {
+                // Its buffer still holds whole requests: they come first.
+                Received::Nothing
+            } else {
+                connection.receive_more()
+            };
+            match received {
+                Received::Bytes(bytes) => self.stats.input_bytes.add(bytes as u64),
+                Received::Nothing => {}
+                Received::End => connection.broken = true,
+            }
+            batch.inputs.push(input);
+        }
+        ready.len()
+    }
+
+    /// Phase B: up to [`ROUND_COMMANDS`] requests of each connection into `items`.
+    fn parse(&mut self) {
+        let Batch { arena, inputs, items, spans, .. } = &mut self.batch;
+        items.clear();
+        spans.clear();
+        let hasher = self.shared.store.hasher();
+        for (index, input) in inputs.iter_mut().enumerate() {
+            if input.settled {
+                continue;
+            }
+            let Some(connection) = self.slots.find(input.token) else { continue };
+            if !connection.runs() {
+                input.settled = true;
+                continue;
+            }
+            let authenticated = connection.session.authenticated;
+            let limits = Limits { authenticated, ..self.limits };
+            // Before login the next request may change what the ones after it are allowed: one at a time.
+            let round = if authenticated { ROUND_COMMANDS } else { 1 };
+            let mut decoder = mem::take(&mut connection.decoder);
+            let mut last = connection.last;
+            let mut missing = 0;
+            let bytes = match &input.arena {
+                Some(range) => &mut arena[range.clone()],
+                None => connection.pending_mut(),
+            };
+            for _ in 0..round {
+                let first_span = spans.len();
+                let start = input.parsed;
+                match decoder.decode(&mut bytes[start..], &limits, spans) {
+                    Ok(Status::Complete { consumed, .. }) => {
+                        input.parsed += consumed;
+                        let request = Args::new(&bytes[start..input.parsed], &spans[first_span..]);
+                        let lookup = look_up(request, &mut last);
+                        items.push(Item {
+                            input: index as u32,
+                            bytes: start..input.parsed,
+                            spans: first_span..spans.len(),
+                            first_hash: first_key(request, lookup).map(|key| hasher.hash(key)),
+                            what: What::Request(lookup),
+                        });
+                    }
+                    Ok(Status::Skipped { consumed }) => {
+                        input.parsed += consumed;
+                        items.push(Item::nothing(index, start..input.parsed));
+                    }
+                    Ok(Status::Incomplete { wanted }) => {
+                        missing = wanted;
+                        input.settled = true;
+                        break;
+                    }
+                    Err(error) => {
+                        let what = What::Malformed(error);
+                        items.push(Item { what, ..Item::nothing(index, start..bytes.len()) });
+                        input.settled = true;
+                        break;
+                    }
+                }
+            }
+            connection.decoder = decoder;
+            connection.last = last;
+            connection.wanted = missing;
+        }
+    }
+
+    /// Phase E: runs `items` in one batch of the store.
+    fn execute(&mut self) {
+        let Self { batch, slots, shared, stats, clock, participant, held, draws, seed, now_ms, .. } = self;
+        let Batch { arena, inputs, items, spans, effects, spare } = batch;
+        let mut access = participant.batch();
+        let mut before = clock.ticks();
+        for item in items.drain(..) {
+            let input = &mut inputs[item.input as usize];
+            let Some(connection) = slots.find(input.token) else { continue };
+            if !connection.runs() {
+                input.settled = true;
+                continue;
+            }
+            let lookup = match item.what {
+                What::Request(lookup) => lookup,
+                What::Malformed(error) => {
+                    let mut reply = ReplyWriter::new(&mut connection.output, connection.session.protocol);
+                    reply.error(&format!("ERR {error}"));
+                    stats.errors.add(1);
+                    connection.closing = true;
+                    input.run = item.bytes.end;
+                    continue;
+                }
+            };
+            if item.spans.is_empty() {
+                input.run = item.bytes.end;
+                continue;
+            }
+            if connection.output.is_empty()
+                && let Some(buffer) = spare.pop()
+            {
+                connection.output = Output::with_buffer(buffer);
+            }
+            let arena_bytes = input.arena.as_ref().map(|range| &arena[range.clone()]);
+            let (pending, session, output) = connection.parts();
+            let bytes = &arena_bytes.unwrap_or(pending)[item.bytes.clone()];
+            *draws = draws.wrapping_add(1);
+            let mut call = Call {
+                command: &UNKNOWN,
+                args: Args::new(bytes, &spans[item.spans.clone()]),
+                first_hash: item.first_hash,
+                reply: ReplyWriter::new(output, session.protocol),
+                session,
+                store: &mut access,
+                cx: Cx { now: Millis(*now_ms), seed: seed.wrapping_add(*draws) },
+                node: &shared.node,
+                stats,
+                effects: &mut *effects,
+            };
+            let outcome = dispatch::dispatch(&mut call, lookup);
+            let after = clock.ticks();
+            let elapsed_ns = clock.ns_between(mem::replace(&mut before, after), after);
+            let command = call.command;
+            if outcome != Outcome::Pending {
+                dispatch::account(&call, outcome, elapsed_ns);
+            }
+            input.commands += 1;
+            let mut advance = true;
+            if !effects.is_empty() {
+                for effect in effects.drain(..) {
+                    match effect {
+                        Effect::Close => connection.closing = true,
+                        Effect::Shutdown => shared.stop.request(),
+                        Effect::HoldUntil(until_ms) => connection.hold = Some(Hold::Until(until_ms)),
+                        Effect::Postpone => {
+                            connection.hold = Some(Hold::Pause);
+                            advance = false;
+                        }
+                        Effect::Continue(job) => {
+                            connection.hold = Some(Hold::Job(Box::new(LongCommand {
+                                job,
+                                command,
+                                spans: spans[item.spans.clone()].to_vec(),
+                                request_bytes: item.bytes.len(),
+                                elapsed_ns,
+                            })));
+                            advance = false;
+                        }
+                    }
+                }
+                if connection.hold.is_some() {
+                    held.push(input.token);
+                }
+            }
+            if advance {
+                input.run = item.bytes.end;
+            }
+            if input.commands >= TURN_COMMANDS || connection.output.len() >= TURN_REPLY_BYTES {
+                input.settled = true;
+            }
+        }
+    }
+
+    /// Phase F: keeps what was not run, sends, and closes what is to be closed.
+    fn finish(&mut self, now_ms: u64) {
+        for at in 0..self.batch.inputs.len() {
+            let input = &mut self.batch.inputs[at];
+            let (token, run, parsed) = (input.token, input.run, input.parsed);
+            let arena = input.arena.take();
+            let Some(connection) = self.slots.find(token) else { continue };
+            match arena {
+                Some(range) if run < range.len() => connection.keep(&self.batch.arena[range][run..]),
+                Some(_) => {}
+                None => connection.consume(run),
+            }
+            if parsed > run && !connection.closing {
+                // Requests parsed beyond the last one run are parsed again: the decoder stands between requests.
+                debug_assert!(connection.decoder.is_idle() || connection.hold.is_none());
+                connection.decoder = protocol::Decoder::new();
+            }
+            // More whole requests may be waiting: those beyond this turn's share, or beyond a round.
+            if connection.runs() && !connection.pending().is_empty() && connection.decoder.is_idle() && !connection.carried {
+                connection.carried = true;
+                self.carried.push(token);
+            }
+            self.settle(token, now_ms);
+        }
+    }
+
+    /// Sends what a connection has to send, books its buffers, and closes it if it is at its end.
+    pub(super) fn settle(&mut self, token: Token, now_ms: u64) {
+        let Some(connection) = self.slots.find(token) else { return };
+        let sent = connection.send();
+        self.stats.output_bytes.add(sent as u64);
+        let done = connection.output.is_empty();
+        if done && self.batch.spare.len() < SPARE_BUFFERS {
+            let buffer = connection.output.take_buffer();
+            if (1..=SPARE_BUFFER_BYTES).contains(&buffer.capacity()) {
+                self.batch.spare.push(buffer);
+            }
+        }
+        if connection.broken || (connection.closing && done) {
+            self.close(token);
+            return;
+        }
+        connection.publish(now_ms);
+        let booked = connection.buffer_bytes();
+        if booked != connection.booked {
+            let delta = booked as i64 - mem::replace(&mut connection.booked, booked) as i64;
+            self.shared.store.memory().charge_outside(delta);
+        }
+        let reading = connection.runs();
+        if reading != connection.reading || done == connection.writing {
+            self.ask_for(token, reading, !done);
+        }
+        if !done || booked > 0 {
+            self.check_limits(token, now_ms);
+        }
+    }
+
+    /// Closes a connection whose unsent replies or unfinished request pass the configured limits.
+    pub(super) fn check_limits(&mut self, token: Token, now_ms: u64) {
+        let live = &self.shared.node.settings.live;
+        let Some(connection) = self.slots.find(token) else { return };
+        let output = connection.output.len();
+        let exceeds = |limit: usize| limit > 0 && output > limit;
+        let soft_ms = live.output_soft_s.load(Ordering::Relaxed) * 1000;
+        if !exceeds(live.output_soft_bytes.load(Ordering::Relaxed)) {
+            connection.above_soft_since_ms = None;
+        } else if connection.above_soft_since_ms.is_none() {
+            connection.above_soft_since_ms = Some(now_ms);
+        }
+        let too_long = connection.above_soft_since_ms.is_some_and(|since| now_ms.saturating_sub(since) > soft_ms);
+        let query = connection.pending().len();
+        let client = &connection.session.client;
+        if exceeds(live.output_hard_bytes.load(Ordering::Relaxed)) || too_long {
+            tracing::warn!(client = client.id, address = client.address, output, "closed: replies piled up");
+            self.stats.output_limit_closed.add(1);
+            self.close(token);
+        } else if query > live.query_buffer_bytes.load(Ordering::Relaxed) {
+            tracing::warn!(client = client.id, address = client.address, query, "closed: query buffer limit");
+            self.close(token);
+        }
+    }
+
+    /// Gives each long command one more slice, and lets connections go on whose wait has ended.
+    pub(super) fn tend_held(&mut self) {
+        let now_ms = self.now_ms;
+        for token in mem::take(&mut self.held) {
+            let Some(connection) = self.slots.find(token) else { continue };
+            let over = match &connection.hold {
+                None => true,
+                Some(Hold::Pause) => self.shared.node.clients.pause_end() <= now_ms,
+                Some(Hold::Until(until_ms)) => *until_ms <= now_ms,
+                Some(Hold::Job(_)) => {
+                    self.slice(token);
+                    continue;
+                }
+            };
+            if over { self.release(token) } else { self.held.push(token) }
+        }
+    }
+
+    /// Whether a long command waits for its next slice, so that the core must not sleep.
+    pub(super) fn has_slices(&mut self) -> bool {
+        let slots = &mut self.slots;
+        self.held.iter().any(|token| slots.find(*token).is_some_and(|c| matches!(c.hold, Some(Hold::Job(_)))))
+    }
+
+    /// Lets a connection's commands run again.
+    fn release(&mut self, token: Token) {
+        let Some(connection) = self.slots.find(token) else { return };
+        connection.hold = None;
+        if !connection.carried {
+            connection.carried = true;
+            self.carried.push(token);
+        }
+        self.settle(token, self.now_ms);
+    }
+
+    fn slice(&mut self, token: Token) {
+        let Some(connection) = self.slots.find(token) else { return };
+        let Some(Hold::Job(mut long)) = connection.hold.take() else { return };
+        let before: Ticks = self.clock.ticks();
+        let mut effects = Vec::new();
+        let mut access: Access<'_> = self.participant.batch();
+        let (pending, session, output) = connection.parts();
+        self.draws = self.draws.wrapping_add(1);
+        let mut call = Call {
+            command: long.command,
+            args: Args::new(&pending[..long.request_bytes], &long.spans),
+            first_hash: None,
+            reply: ReplyWriter::new(output, session.protocol),
+            session,
+            store: &mut access,
+            cx: Cx { now: Millis(self.now_ms), seed: self.seed.wrapping_add(self.draws) },
+            node: &self.shared.node,
+            stats: &self.stats,
+            effects: &mut effects,
+        };
+        let outcome = dispatch::resume(&mut call, long.job);
+        long.elapsed_ns += self.clock.ns_between(before, self.clock.ticks());
+        if outcome != Outcome::Pending {
+            dispatch::account(&call, outcome, long.elapsed_ns);
+        }
+        drop(access);
+        let next = effects.into_iter().find_map(|effect| if let Effect::Continue(job) = effect { Some(job) } else { None });
+        match next {
+            Some(job) => {
+                long.job = job;
+                connection.hold = Some(Hold::Job(long));
+                self.held.push(token);
+            }
+            None => {
+                connection.consume(long.request_bytes);
+                self.release(token);
+            }
+        }
+    }
+}
+
+impl Item {
+    /// An item without arguments: bytes to pass over.
+    fn nothing(input: usize, bytes: Range<usize>) -> Self {
+        Self { input: input as u32, bytes, spans: 0..0, first_hash: None, what: What::Request(Lookup::Unknown) }
+    }
+}
+
+/// Stands in a [`Call`] until dispatch has found the row.
+static UNKNOWN: Command = Command {
+    name: "unknown",
+    wire_id: 0,
+    arity: -1,
+    keys: commands::command::Keys::NONE,
+    flags: commands::command::Flags::NONE,
+    group: commands::command::Group::Server,
+    since: "",
+    complexity: "",
+    summary: "",
+    usage: "",
+    subcommands: &[],
+    run: |_| Ok(()),
+};
+
+/// The row of a request; the connection's last one is tried first.
+#[inline]
+fn look_up(request: Args<'_>, last: &mut Option<&'static Command>) -> Lookup {
+    if let Some(command) = *last
+        && command.subcommands.is_empty()
+        && request.at(0).eq_ignore_ascii_case(command.name.as_bytes())
+    {
+        return Lookup::Command(command);
+    }
+    let lookup = table::find(request);
+    if let Lookup::Command(command) = lookup {
+        *last = Some(command);
+    }
+    lookup
+}
+
+#[inline]
+fn first_key(request: Args<'_>, lookup: Lookup) -> Option<&[u8]> {
+    match lookup {
+        Lookup::Command(command) if command.keys.first > 0 => request.get(usize::from(command.keys.first)),
+        _ => None,
+    }
+}
+

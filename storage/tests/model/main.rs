@@ -1,0 +1,30 @@
+//! The store against a naive map, in virtual time: everything a caller can see, after every step, on layouts from one
+//! stripe with equal hashes to many stripes with keyed ones.
+//!
+//! The default run is short. The long form is a matter of two variables:
+//!
+//! ```text
+//! PROPTEST_CASES=20000 SCHEDULES=1000000 cargo test --release -p millpond-storage --test model
+//! ```
+//!
+//! `SCHEDULES` counts the random schedules of the hand-rolled tests, which print their seed when they fail and replay it
+//! from `SEED`. Proptest shrinks and prints the failing operations.
+//!
+//! Under AddressSanitizer, in a target folder of its own:
+//!
+//! ```text
+//! RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -C target-feature=+sse4.2,+popcnt,+aes" CARGO_TARGET_DIR=target/asan \
+//!   cargo test --target x86_64-unknown-linux-gnu -p millpond-storage
+//! ```
+
+mod concurrent;
+mod eviction;
+mod expiry;
+mod layouts;
+mod machine;
+mod memory;
+mod operations;
+mod reference;
+mod scan;
+mod schedule;
+mod states;

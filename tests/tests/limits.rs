@@ -1,0 +1,147 @@
+//! Limits on connections, buffers, values and time.
+
+use millpond_tests::conn::{Broken, REPLY_DEADLINE};
+use millpond_tests::{Options, Reply, Server};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+fn pong() -> Reply {
+    Reply::Status("PONG".into())
+}
+
+#[test]
+fn too_many_clients_are_told_and_closed() {
+    const LIMIT: usize = 5;
+    let Some(server) = Server::start_with(Options::default().flag("maxclients", &LIMIT.to_string())) else { return };
+    // The connections of the readiness check may still be closing.
+    let deadline = Instant::now() + REPLY_DEADLINE;
+    let mut inside = Vec::new();
+    while inside.len() < LIMIT {
+        let mut conn = server.connect();
+        let _ = conn.send_command(&["PING"]);
+        match conn.read() {
+            Ok(reply) if reply == pong() => inside.push(conn),
+            refused => assert!(Instant::now() < deadline, "only {} of {LIMIT} got in: {refused:?}", inside.len()),
+        }
+    }
+    for _ in 0..3 {
+        let mut outside = server.connect();
+        assert_eq!(outside.read(), Ok(Reply::Error("ERR max number of clients reached".into())));
+        assert!(outside.is_closed());
+    }
+    for conn in &mut inside {
+        assert_eq!(conn.cmd("PING"), pong());
+    }
+    // A place that is given back can be taken.
+    inside.pop();
+    loop {
+        let mut conn = server.connect();
+        let _ = conn.send_command(&["PING"]);
+        if conn.read() == Ok(pong()) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the free place is never given");
+    }
+}
+
+#[test]
+fn a_slow_reader_is_cut_off_and_others_go_on() {
+    let options = Options::default().flag("client-output-buffer-limit", "normal 1mb 0 0");
+    let Some(server) = Server::start_with(options) else { return };
+    let mut other = server.connect();
+    let value = "v".repeat(100_000);
+    other.command(&["SET", "big", &value]);
+    let mut slow = server.connect();
+    // Far more than the limit and the buffers of the kernel hold.
+    let requests = millpond_tests::words::request(&["GET", "big"]).repeat(1000);
+    let _ = slow.send(&requests);
+    let id_gone = |other: &mut millpond_tests::Conn| {
+        let list = other.cmd("CLIENT LIST");
+        list.expect_text().lines().filter(|line| !line.is_empty()).count() == 1
+    };
+    let deadline = Instant::now() + REPLY_DEADLINE;
+    while !id_gone(&mut other) {
+        assert!(Instant::now() < deadline, "the slow reader is still connected");
+        assert_eq!(other.command(&["GET", "big"]).text().map(<[u8]>::len), Some(value.len()));
+    }
+    let (received, closed) = slow.drain(REPLY_DEADLINE);
+    assert!(closed, "the slow reader is not cut off");
+    assert!(received.len() < 1000 * value.len(), "everything was delivered: {} bytes", received.len());
+}
+
+#[test]
+fn idle_connections_are_closed_and_busy_ones_stay() {
+    let Some(server) = Server::start_with(Options::default().flag("timeout", "1")) else { return };
+    let mut idle = server.connect();
+    assert_eq!(idle.cmd("PING"), pong());
+    let mut busy = server.connect();
+    let started = Instant::now();
+    loop {
+        assert_eq!(busy.cmd("PING"), pong());
+        match idle.read_within(Duration::from_millis(100)) {
+            Err(Broken::Timeout(_)) => {
+                assert!(started.elapsed() < REPLY_DEADLINE, "the idle connection is never closed")
+            }
+            Err(Broken::Closed) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(started.elapsed() >= Duration::from_millis(900), "closed after only {:?}", started.elapsed());
+    assert_eq!(busy.cmd("PING"), pong());
+}
+
+/// A stream of bytes that never repeats at a period of a power of two, the same for writer and reader.
+struct Stream(u64);
+
+impl Stream {
+    fn fill(&mut self, into: &mut [u8]) {
+        for chunk in into.chunks_mut(8) {
+            self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            chunk.copy_from_slice(&(self.0 >> 1).to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+#[test]
+fn a_value_of_512_megabytes_in_and_out() {
+    const LEN: usize = 512 << 20;
+    const CHUNK: usize = 1 << 20;
+    let server = Server::start();
+    let mut other = server.connect();
+    let mut conn = server.connect();
+    conn.send(format!("*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n${LEN}\r\n").as_bytes()).unwrap();
+    let mut chunk = vec![0; CHUNK];
+    let mut stream = Stream(7);
+    for _ in 0..LEN / CHUNK {
+        stream.fill(&mut chunk);
+        conn.write_all(&chunk).unwrap();
+    }
+    conn.send(b"\r\n").unwrap();
+    assert_eq!(conn.read_within(Duration::from_secs(120)), Ok(Reply::Status("OK".into())));
+    assert_eq!(other.cmd("STRLEN big"), Reply::Int(LEN as i64));
+    assert_eq!(other.cmd("GETRANGE big 0 7").text().map(<[u8]>::len), Some(8));
+
+    conn.send_command(&["GET", "big"]).unwrap();
+    let mut received = vec![0; CHUNK];
+    let mut read_exact = |into: &mut [u8]| {
+        let mut at = 0;
+        while at < into.len() {
+            let n = conn.read_raw(&mut into[at..]).unwrap();
+            assert!(n > 0, "closed in the middle of the value");
+            at += n;
+        }
+    };
+    let header = format!("${LEN}\r\n");
+    read_exact(&mut received[..header.len()]);
+    assert_eq!(&received[..header.len()], header.as_bytes());
+    let mut stream = Stream(7);
+    for number in 0..LEN / CHUNK {
+        read_exact(&mut received);
+        stream.fill(&mut chunk);
+        assert!(received == chunk, "megabyte {number} differs");
+    }
+    read_exact(&mut received[..2]);
+    assert_eq!(&received[..2], b"\r\n");
+    assert_eq!(conn.cmd("PING"), pong());
+    assert_eq!(other.cmd("DEL big"), Reply::Int(1));
+}
