@@ -17,6 +17,7 @@ pub mod error;
 pub mod families;
 pub mod glob;
 pub mod host;
+pub mod info;
 pub mod latency;
 pub mod node;
 pub mod refusal;

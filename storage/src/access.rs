@@ -353,8 +353,9 @@ impl<'s> Access<'s> {
     fn evict_for(&mut self, kh: Option<KeyHash>, need: u64, cx: &Cx) -> bool {
         let store = self.store;
         let memory = &store.memory;
-        let fits = || memory.used() + need <= memory.limit();
-        while !fits() && store.free_flushed() {}
+        // A stripe in hand knows of bytes that the global count does not.
+        let fits = |unflushed: i64| memory.used().saturating_add_signed(unflushed) + need <= memory.limit();
+        while !fits(0) && store.free_flushed() {}
         if need > memory.limit() {
             return false;
         }
@@ -369,7 +370,7 @@ impl<'s> Access<'s> {
         let passes =
             (0..reach.min(SPARING_STRIPES)).map(|step| (step, half_share)).chain((0..reach).map(|step| (step, 0)));
         for (step, spare_below) in passes {
-            if fits() || hunt.is_done() {
+            if fits(0) || hunt.is_done() {
                 return true;
             }
             hunt.spare_below = spare_below;
@@ -388,7 +389,7 @@ impl<'s> Access<'s> {
             }
         }
         // Whatever was freed makes room for as much: the limit is not run over any further.
-        fits() || hunt.freed >= need && hunt.victims > 0
+        fits(0) || hunt.freed >= need && hunt.victims > 0
     }
 
     /// Keys that eviction would take to free about `bytes`; nothing is removed.
@@ -473,16 +474,15 @@ impl Hunt<'_> {
 
     /// Evicts entries of one stripe while `fits` says no, the expired ones first. The table of a victim is drawn by
     /// bytes, so that no small database pays for a large one.
-    fn evict_in(&mut self, stripe: &mut Stripe, fits: &impl Fn() -> bool) {
+    fn evict_in(&mut self, stripe: &mut Stripe, fits: &impl Fn(i64) -> bool) {
         let (store, cx, env) = (self.store, self.cx, self.store.env());
         let policy = store.memory.policy();
         for physical in stripe.occupied() {
             stripe.with_table(physical, &store.memory, |table| table.reap(REAP_RECORDS, cx, env));
         }
-        stripe.settle(&store.memory);
         // Tables where a search found nothing, as a set of bits.
         let mut barren = 0u16;
-        while !self.is_done() && !fits() && stripe.bytes() >= self.spare_below {
+        while !self.is_done() && !fits(stripe.unflushed()) && stripe.bytes() >= self.spare_below {
             let nth = stripe.counts.evicted;
             let Some(physical) = heaviest_draw(stripe, cx, nth, barren) else {
                 break;
@@ -496,7 +496,6 @@ impl Hunt<'_> {
                 table.expired += u64::from(was_dead);
                 Some((!was_dead).then(|| store.hasher().hash(slot.key())))
             });
-            stripe.settle(&store.memory);
             self.freed += before.saturating_sub(stripe.bytes());
             match gone {
                 None => {
@@ -511,6 +510,7 @@ impl Hunt<'_> {
             }
             self.victims += 1;
         }
+        stripe.settle(&store.memory);
     }
 }
 

@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn positions_split_into_stripe_and_order() {
         for bits in [0, 1, 6, 10, 12] {
-            for hash in [0u64, 1 << 63, u64::MAX & !3, 0x1234_5678_9ABC_DEF0] {
+            for hash in [0u64, 1 << 63, !3, 0x1234_5678_9ABC_DEF0] {
                 let kh = crate::hash::KeyHash(hash);
                 let (stripe, order) = (kh.stripe(bits), kh.place(bits).order);
                 let position = Position::new(stripe, order, bits);

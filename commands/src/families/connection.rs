@@ -6,6 +6,7 @@ use crate::command::{Command, Flags, Group, Keys};
 use crate::effect::Effect;
 use crate::error::Error;
 use crate::families::help;
+use crate::families::transaction::reset_transaction;
 use crate::node::{Node, REDIS_VERSION};
 use crate::session::{Replies, Session};
 use core::hint::black_box;
@@ -255,16 +256,13 @@ fn quit(call: &mut Call<'_, '_>) -> Result<(), Error> {
 }
 
 fn reset(call: &mut Call<'_, '_>) -> Result<(), Error> {
-    call.session.transaction = None;
-    for watch in core::mem::take(&mut call.session.watches) {
-        call.store.unwatch(&watch);
-    }
+    reset_transaction(call.session, call.store);
     forget(call.session, call.node);
     call.reply.simple("RESET");
     Ok(())
 }
 
-/// Everything else that RESET puts back.
+/// Everything but the transaction that RESET puts back.
 fn forget(session: &mut Session, node: &Node) {
     session.db = Db(0);
     session.protocol = Protocol::Resp2;

@@ -27,7 +27,8 @@ class Report:
             function(*arguments)
             self.checks[name] = "ok"
         except Exception as error:
-            where = [frame for frame in traceback.extract_tb(error.__traceback__) if "/clients/" in frame.filename][-1]
+            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/clients/" in frame.filename]
+            where = next((frame for frame in reversed(frames) if frame.filename != __file__), frames[-1])
             self.checks[name] = f"{where.name}:{where.lineno}: {type(error).__name__}: {str(error)[:300]}"
 
     def print(self):

@@ -114,7 +114,10 @@ pub fn has(text: &str, part: &str) {
 /// The value; fails on an error.
 #[track_caller]
 pub fn ok<T, E: Display>(result: Result<T, E>) -> T {
-    result.unwrap_or_else(|error| panic!("unexpected error: {error}"))
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("unexpected error: {error}"),
+    }
 }
 
 /// Fails unless it is an error with the text in it; gives the error.
