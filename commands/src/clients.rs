@@ -67,7 +67,15 @@ pub struct Names {
 
 impl Client {
     /// A client that just connected.
-    pub fn new(id: u64, core: usize, address: String, local_address: String, fd: i32, is_unix: bool, now_ms: u64) -> Self {
+    pub fn new(
+        id: u64,
+        core: usize,
+        address: String,
+        local_address: String,
+        fd: i32,
+        is_unix: bool,
+        now_ms: u64,
+    ) -> Self {
         Self {
             id,
             core,
@@ -206,5 +214,67 @@ impl Clients {
     /// Until when any pause lasts, ms since the epoch; 0 = none was ever.
     pub fn pause_end(&self) -> u64 {
         self.pause.until_ms.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Client, Clients, is_valid_name};
+
+    fn client(id: u64, address: &str, is_unix: bool) -> Client {
+        Client::new(id, 0, address.into(), "127.0.0.1:6379".into(), 9, is_unix, 0)
+    }
+
+    #[test]
+    fn places_are_limited_and_given_back() {
+        let clients = Clients::default();
+        assert!(clients.admit(2) && clients.admit(2) && !clients.admit(2));
+        clients.give_back();
+        assert!(clients.admit(2));
+        let id = clients.register(client(clients.next_id(), "127.0.0.1:1", false)).id;
+        clients.unregister(id);
+        clients.unregister(id);
+        assert!(clients.is_empty() && clients.admit(2) && !clients.admit(2), "one place for one client");
+    }
+
+    #[test]
+    fn a_pause_is_never_shortened_or_weakened() {
+        let clients = Clients::default();
+        assert_eq!(clients.paused_until(true, 5), None);
+        clients.pause(100, true, 0);
+        assert_eq!((clients.paused_until(true, 50), clients.paused_until(false, 50)), (Some(100), None));
+        clients.pause(70, false, 50);
+        assert_eq!(clients.paused_until(false, 60), Some(100));
+        clients.pause(80, true, 60);
+        assert_eq!(clients.paused_until(false, 60), Some(100), "the stricter of both");
+        assert_eq!(clients.paused_until(true, 100), None);
+        clients.pause(300, true, 200);
+        assert_eq!(clients.paused_until(false, 250), None, "an ended pause counts no more");
+        clients.unpause();
+        assert_eq!(clients.paused_until(true, 250), None);
+    }
+
+    #[test]
+    fn who_is_on_this_machine() {
+        for (address, is_unix) in
+            [("127.0.0.1:1", false), ("[::1]:1", false), ("[::ffff:127.0.0.1]:1", false), ("s:0", true)]
+        {
+            assert!(client(1, address, is_unix).is_local(), "{address}");
+        }
+        for address in ["10.0.0.1:1", "[2001:db8::1]:1", "localhost:1"] {
+            assert!(!client(1, address, false).is_local(), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_killed_once() {
+        let client = client(1, "127.0.0.1:1", false);
+        assert!(client.kill() && !client.kill());
+    }
+
+    #[test]
+    fn names_are_printable() {
+        assert!(is_valid_name(b"") && is_valid_name(b"a!~"));
+        assert!([&b"a b"[..], b"\n", b"\x7f", b"\xc3\xa9"].iter().all(|name| !is_valid_name(name)));
     }
 }

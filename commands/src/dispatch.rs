@@ -19,6 +19,8 @@ pub enum Outcome {
     Failed,
     /// A gate refused it.
     Rejected,
+    /// It waits for EXEC: not run yet.
+    Queued,
     /// It has not replied yet: an effect says how it goes on.
     Pending,
 }
@@ -31,7 +33,7 @@ pub fn dispatch(call: &mut Call<'_, '_>, lookup: Lookup) -> Outcome {
         Gate::Run => run(call),
         Gate::Queue => {
             queue(call);
-            Outcome::Done
+            Outcome::Queued
         }
         Gate::Reject(error) if is_exec(lookup) && call.session.authenticated => {
             let error = transaction::abort_exec(call, &error);
@@ -189,9 +191,11 @@ fn mute(call: &mut Call<'_, '_>, mark: Mark) {
 pub fn account(call: &Call<'_, '_>, outcome: Outcome, elapsed_ns: u64) {
     let (node, stats) = (call.node, call.stats);
     let row = &stats.by_command[usize::from(call.command.wire_id)];
-    if outcome == Outcome::Rejected {
-        row.rejected.add(1);
-        return;
+    match outcome {
+        Outcome::Rejected => return row.rejected.add(1),
+        // Counted when EXEC runs it.
+        Outcome::Queued => return,
+        Outcome::Done | Outcome::Failed | Outcome::Pending => {}
     }
     stats.commands.add(1);
     row.calls.add(1);

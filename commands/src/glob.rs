@@ -118,6 +118,7 @@ pub fn prefix(pattern: &[u8]) -> Prefix<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testkit::draws;
 
     fn is_match(pattern: &str, text: &str) -> bool {
         matches(pattern.as_bytes(), text.as_bytes(), false)
@@ -258,17 +259,6 @@ mod tests {
             ([None, rest @ ..], text) => (0..=text.len()).any(|taken| naive(rest, &text[taken..])),
             ([Some(set), rest @ ..], [byte, text @ ..]) => set[usize::from(*byte)] && naive(rest, text),
             ([Some(_), ..], []) => false,
-        }
-    }
-
-    /// Draws of SplitMix64.
-    fn draws(seed: u64) -> impl FnMut(usize) -> usize {
-        let mut state = seed;
-        move |bound| {
-            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            (z ^ (z >> 31)) as usize % bound
         }
     }
 

@@ -180,8 +180,8 @@ const fn lines(
 }
 
 use Section::{
-    Clients, Cluster, Commandstats, Cores, Cpu, Errorstats, Keyspace, Latencystats, Memory as Mem, Persistence, Replication,
-    Server, Stats,
+    Clients, Cluster, Commandstats, Cores, Cpu, Errorstats, Keyspace, Latencystats, Memory as Mem, Persistence,
+    Replication, Server, Stats,
 };
 
 /// All fields, in the order shown.
@@ -230,7 +230,9 @@ pub const ROWS: &[Row] = &[
     field(Mem, "allocator_active", |f| f.process().resident_bytes.to_string()),
     field(Mem, "allocator_resident", |f| f.process().resident_bytes.to_string()),
     field(Mem, "mem_fragmentation_ratio", |f| format!("{:.2}", ratio(f.process().resident_bytes, f.memory().used()))),
-    field(Mem, "mem_clients_normal", |f| f.over_clients(|c| &c.query_room).chain(f.over_clients(|c| &c.output_bytes)).sum::<u64>().to_string()),
+    field(Mem, "mem_clients_normal", |f| {
+        f.over_clients(|c| &c.query_room).chain(f.over_clients(|c| &c.output_bytes)).sum::<u64>().to_string()
+    }),
     fixed(Mem, "mem_allocator", "mimalloc"),
     field(Mem, "lazyfree_pending_objects", |f| f.call.store.store().flushed_pending().to_string()),
     fixed(Mem, "lazyfreed_objects", "0"),
@@ -247,10 +249,10 @@ pub const ROWS: &[Row] = &[
     field(Stats, "total_connections_received", |f| f.sum(|w| w.accepted.value())),
     field(Stats, "total_commands_processed", |f| f.sum(|w| w.commands.value())),
     field(Stats, "instantaneous_ops_per_sec", |f| f.node().rates.commands.load(Ordering::Relaxed).to_string()),
-    field(Stats, "total_net_input_bytes", |f| f.sum(|w| w.input_bytes.value())),
-    field(Stats, "total_net_output_bytes", |f| f.sum(|w| w.output_bytes.value())),
     field(Stats, "instantaneous_input_kbps", |f| kilobytes(&f.node().rates.input_bytes)),
     field(Stats, "instantaneous_output_kbps", |f| kilobytes(&f.node().rates.output_bytes)),
+    field(Stats, "total_net_input_bytes", |f| f.sum(|w| w.input_bytes.value())),
+    field(Stats, "total_net_output_bytes", |f| f.sum(|w| w.output_bytes.value())),
     field(Stats, "rejected_connections", |f| f.sum(|w| w.refused.value())),
     field(Stats, "expired_keys", |f| f.counts().expired.to_string()),
     field(Stats, "evicted_keys", |f| f.counts().evicted.to_string()),
@@ -381,8 +383,7 @@ pub fn text<'w>(call: &mut Call<'_, '_>, words: impl ExactSizeIterator<Item = &'
         (_, _, true) => Some(Shown::Always),
         _ => None,
     };
-    let mut facts =
-        Facts { call, process: OnceCell::new(), about: OnceCell::new(), counts: OnceCell::new() };
+    let mut facts = Facts { call, process: OnceCell::new(), about: OnceCell::new(), counts: OnceCell::new() };
     let mut text = String::new();
     for section in Section::ALL {
         if level.is_some_and(|level| section.shown() <= level) || asks(section.name()) {

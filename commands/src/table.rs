@@ -132,3 +132,6 @@ impl Command {
         find_name(parent.as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests;

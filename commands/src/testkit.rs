@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::stats::WorkerStats;
-use crate::table;
+use crate::table::{self, Lookup};
 use core::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use protocol::{Output, OwnedRequest, Protocol, ReplyWriter};
@@ -193,12 +193,13 @@ impl Testkit {
                 stats: &self.node.workers[0],
                 effects: &mut self.effects,
             };
+            let lookup = table::find(request.as_args());
             let outcome = match job.take() {
-                None => dispatch(&mut call, table::find(request.as_args())),
+                None => dispatch(&mut call, lookup),
                 Some(job) => dispatch::resume(&mut call, job),
             };
             row = call.command;
-            if outcome != Outcome::Pending {
+            if outcome != Outcome::Pending && matches!(lookup, Lookup::Command(_)) {
                 dispatch::account(&call, outcome, self.elapsed_ns);
             }
             drop(store);
@@ -243,6 +244,17 @@ fn printable(reply: &[u8]) -> String {
     reply.iter().map(show).collect()
 }
 
+/// Draws below a bound, the same for the same seed (SplitMix64).
+pub(crate) fn draws(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed;
+    move |bound| {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) as usize % bound
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,6 +271,6 @@ mod tests {
         t.run_args(&[b"SET", b"k", b"\xff\r\n"]);
         assert_eq!(t.on(0).run("GET k"), "$3\r\n\\xff\r\n\r\n");
         assert!(t.error("NOPE").starts_with("ERR unknown command 'NOPE'"));
-        assert_eq!((t.errors("ERR"), t.stats().commands.value()), (1, 5));
+        assert_eq!((t.errors("ERR"), t.stats().commands.value()), (1, 6));
     }
 }

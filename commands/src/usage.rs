@@ -56,7 +56,7 @@ impl Kind {
 
     fn of_word(word: &str) -> Self {
         let is_one_of = |words: &[&str]| words.contains(&word);
-        if is_one_of(&["key", "newkey", "source", "destination"]) {
+        if is_one_of(&["key", "key1", "key2", "newkey", "source", "destination"]) {
             Self::Key
         } else if word.starts_with("unix-time") {
             Self::UnixTime

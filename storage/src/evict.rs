@@ -134,7 +134,6 @@ impl Queues {
     }
 
     /// Entries and bytes now in the small queue.
-    #[cfg(any(test, debug_assertions))]
     pub fn small_holds(&self) -> (usize, u64) {
         (self.small_len, self.small_bytes)
     }

@@ -143,7 +143,6 @@ impl Store {
     }
 
     /// Checks every invariant and recounts all bytes; panics with what does not hold. For tests, between batches.
-    #[cfg(any(test, debug_assertions))]
     pub fn invariants(&self) {
         let env = self.env();
         let mut bytes: i64 = 0;
@@ -199,7 +198,6 @@ impl Memory {
         }
     }
 
-    #[cfg(any(test, debug_assertions))]
     fn tables_flushed(&self) -> i64 {
         self.used.load(Ordering::Relaxed)
     }

@@ -248,6 +248,9 @@ impl Table {
             }
             self.file_again(filing, cx, env);
         }
+        if let Some(wheel) = self.wheel.take_if(|wheel| wheel.is_empty()) {
+            self.bytes -= wheel.memory();
+        }
         caught_up
     }
 
@@ -482,7 +485,6 @@ impl Table {
     }
 
     /// Checks everything that must hold between operations; panics with what does not.
-    #[cfg(any(test, debug_assertions))]
     pub fn invariants(&self, env: Env<'_>) {
         let mut bytes = self.index_bytes() + self.queues.memory() + self.wheel.as_ref().map_or(0, |w| w.memory());
         let (mut len, mut expiring, mut sum, mut small) = (0, 0, 0u128, (0, 0));

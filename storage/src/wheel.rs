@@ -95,6 +95,10 @@ impl Wheel {
         crate::memory::good_size(size_of::<Self>()) as u64 + vec_bytes::<Chunk>(self.chunks.capacity())
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.records() == 0
+    }
+
     fn records(&self) -> usize {
         self.held.iter().sum()
     }
@@ -271,7 +275,6 @@ impl Wheel {
     }
 
     /// Every filed record, for `invariants`.
-    #[cfg(any(test, debug_assertions))]
     pub fn filed(&self) -> Vec<Filing> {
         let mut filed = Vec::new();
         let chains = (0..CHAINS).map(|chain| (self.heads[chain], self.mark(chain)));

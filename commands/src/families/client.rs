@@ -86,7 +86,7 @@ const SUBCOMMANDS: &[Command] = &[
         since: "2.4.0",
         complexity: "O(n) in the number of connections",
         summary: "Closes the connection with an address, or all that every filter fits.",
-        usage: "ip:port | ([ID client-id] [TYPE (normal | master | slave | replica | pubsub)] [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME (yes | no)] [MAXAGE seconds]) ...",
+        usage: "ip:port | (ID client-id | TYPE (normal | master | slave | replica | pubsub) | USER username | ADDR ip:port | LADDR ip:port | SKIPME (yes | no) | MAXAGE seconds) ...",
         subcommands: &[],
         run: kill,
     },
@@ -212,7 +212,7 @@ const SUBCOMMANDS: &[Command] = &[
         since: "0.1.0",
         complexity: "O(1)",
         summary: "Takes note of what the client is capable of; nothing depends on it yet.",
-        usage: "capability [capability ...]",
+        usage: "capability ...",
         subcommands: &[],
         run: capa,
     },
@@ -288,7 +288,11 @@ fn set_name(call: &mut Call<'_, '_>) -> Result<(), Error> {
 
 fn name(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let names = call.session.client.names.lock();
-    if names.name.is_empty() { call.reply.null() } else { call.reply.bulk_str(&names.name) }
+    if names.name.is_empty() {
+        call.reply.null()
+    } else {
+        call.reply.bulk_str(&names.name)
+    }
     Ok(())
 }
 

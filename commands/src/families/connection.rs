@@ -16,7 +16,8 @@ use protocol::{Protocol, ReplyWriter};
 use storage::Db;
 
 /// Commands that a connection may send before login.
-const LOGIN: Flags = Flags::NO_AUTH.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::ALLOW_BUSY);
+const LOGIN: Flags =
+    Flags::NO_AUTH.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::ALLOW_BUSY);
 /// Cheap commands that need no data.
 const STATELESS: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::FAST);
 
@@ -319,7 +320,9 @@ mod tests {
             let error = t.error(&format!("HELLO {version}"));
             assert_eq!(error, "ERR Protocol version is not an integer or out of range");
         }
-        for (options, word) in [("bogus", "bogus"), ("SETNAME", "SETNAME"), ("auth default", "auth"), ("SETNAME a X", "X")] {
+        for (options, word) in
+            [("bogus", "bogus"), ("SETNAME", "SETNAME"), ("auth default", "auth"), ("SETNAME a X", "X")]
+        {
             assert_eq!(t.error(&format!("HELLO 3 {options}")), format!("ERR Syntax error in HELLO option '{word}'"));
         }
         let bad_name = "ERR Client names cannot contain spaces, newlines or special characters.";
@@ -347,7 +350,9 @@ mod tests {
         for command in ["PING", "GET k", "CLIENT ID", "SELECT 0", "ECHO x"] {
             assert_eq!(t.error(command), NO_AUTH);
         }
-        for wrong in ["AUTH wrong", "AUTH SECRET", "AUTH ''", "AUTH nobody secret", "AUTH DEFAULT secret", "AUTH default secre"] {
+        for wrong in
+            ["AUTH wrong", "AUTH SECRET", "AUTH ''", "AUTH nobody secret", "AUTH DEFAULT secret", "AUTH default secre"]
+        {
             assert_eq!(t.error(wrong), WRONG_PASS);
             assert_eq!(t.error("PING"), NO_AUTH);
         }
@@ -366,7 +371,10 @@ mod tests {
         let mut t = with_password();
         for line in ["HELLO", "HELLO 3", "HELLO 2 SETNAME x"] {
             let error = t.error(line);
-            assert!(error.starts_with("NOAUTH HELLO must be called with the client already authenticated, otherwise"), "{error}");
+            assert!(
+                error.starts_with("NOAUTH HELLO must be called with the client already authenticated, otherwise"),
+                "{error}"
+            );
         }
         assert_eq!(t.error("HELLO 4 AUTH default secret"), "NOPROTO unsupported protocol version");
         assert_eq!(t.error("HELLO 3 AUTH default wrong"), WRONG_PASS);
@@ -416,7 +424,15 @@ mod tests {
     #[test]
     fn reset_puts_everything_back() {
         let mut t = Testkit::new();
-        for line in ["HELLO 3 SETNAME me", "SELECT 5", "CLIENT NO-EVICT on", "CLIENT NO-TOUCH on", "WATCH k", "MULTI", "SET k v"] {
+        for line in [
+            "HELLO 3 SETNAME me",
+            "SELECT 5",
+            "CLIENT NO-EVICT on",
+            "CLIENT NO-TOUCH on",
+            "WATCH k",
+            "MULTI",
+            "SET k v",
+        ] {
             t.run(line);
         }
         assert_eq!(t.run("RESET"), "+RESET\r\n");

@@ -69,7 +69,11 @@ mod tests {
     #[test]
     fn layout() {
         let reply = Testkit::new().run("MODULE HELP");
-        assert!(reply.starts_with("*5\r\n+MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n+LIST\r\n+    "));
+        assert!(
+            reply.starts_with(
+                "*5\r\n+MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n+LIST\r\n+    "
+            )
+        );
         assert!(reply.contains("\r\n+HELP\r\n+    "), "{reply}");
     }
 }

@@ -76,8 +76,16 @@ mod tests {
     fn questions_about_clusters_get_the_standard_error() {
         let mut t = Testkit::new();
         for line in [
-            "CLUSTER INFO", "CLUSTER NODES", "cluster slots", "CLUSTER SHARDS", "CLUSTER KEYSLOT k", "CLUSTER HELP",
-            "CLUSTER nosuch", "READONLY", "READWRITE", "ASKING",
+            "CLUSTER INFO",
+            "CLUSTER NODES",
+            "cluster slots",
+            "CLUSTER SHARDS",
+            "CLUSTER KEYSLOT k",
+            "CLUSTER HELP",
+            "CLUSTER nosuch",
+            "READONLY",
+            "READWRITE",
+            "ASKING",
         ] {
             assert_eq!(t.error(line), "ERR This instance has cluster support disabled", "{line}");
         }

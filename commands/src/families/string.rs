@@ -1,12 +1,22 @@
 //! Strings: GET, SET and what is made of them.
 
+mod edit;
+mod lcs;
+mod many;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
 use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::error::Error;
-use crate::families::expiry::{self, Expire};
+use crate::families::expiry::{self, Expire, ExpiryOption, OptionWords};
 use protocol::ReplyWriter;
 use protocol::number::parse_i64;
-use storage::{Kind, LiveRef, NewValue, Slot, Value};
+use std::sync::Arc;
+use storage::limits::INLINE_VALUE_BYTES;
+use storage::{Kind, LiveRef, Millis, NewValue, Slot, Value};
 
 /// Rows of this family.
 pub const COMMANDS: &[Command] = &[
@@ -38,18 +48,230 @@ pub const COMMANDS: &[Command] = &[
         subcommands: &[],
         run: set,
     },
+    Command {
+        name: "setex",
+        wire_id: 52,
+        arity: 4,
+        keys: Keys::ONE,
+        flags: Flags::WRITE.and(Flags::DENYOOM),
+        group: Group::String,
+        since: "2.0.0",
+        complexity: "O(1)",
+        summary: "Stores a string that expires after a number of seconds.",
+        usage: "key seconds value",
+        subcommands: &[],
+        run: setex,
+    },
+    Command {
+        name: "psetex",
+        wire_id: 53,
+        arity: 4,
+        keys: Keys::ONE,
+        flags: Flags::WRITE.and(Flags::DENYOOM),
+        group: Group::String,
+        since: "2.6.0",
+        complexity: "O(1)",
+        summary: "Stores a string that expires after a number of milliseconds.",
+        usage: "key milliseconds value",
+        subcommands: &[],
+        run: psetex,
+    },
+    Command {
+        name: "setnx",
+        wire_id: 54,
+        arity: 3,
+        keys: Keys::ONE,
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+        group: Group::String,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Stores a string if the key does not exist.",
+        usage: "key value",
+        subcommands: &[],
+        run: setnx,
+    },
+    Command {
+        name: "mget",
+        wire_id: 55,
+        arity: -2,
+        keys: Keys::ALL,
+        flags: Flags::READONLY.and(Flags::FAST),
+        group: Group::String,
+        since: "1.0.0",
+        complexity: "O(N) for N keys",
+        summary: "Returns the strings stored under several keys, as of one instant.",
+        usage: "key ...",
+        subcommands: &[],
+        run: many::mget,
+    },
+    Command {
+        name: "mset",
+        wire_id: 56,
+        arity: -3,
+        keys: Keys::PAIRS,
+        flags: Flags::WRITE.and(Flags::DENYOOM),
+        group: Group::String,
+        since: "1.0.1",
+        complexity: "O(N) for N keys",
+        summary: "Stores several strings in one step.",
+        usage: "(key value) ...",
+        subcommands: &[],
+        run: many::mset,
+    },
+    Command {
+        name: "msetnx",
+        wire_id: 57,
+        arity: -3,
+        keys: Keys::PAIRS,
+        flags: Flags::WRITE.and(Flags::DENYOOM),
+        group: Group::String,
+        since: "1.0.1",
+        complexity: "O(N) for N keys",
+        summary: "Stores several strings in one step if none of the keys exists.",
+        usage: "(key value) ...",
+        subcommands: &[],
+        run: many::msetnx,
+    },
+    Command {
+        name: "getex",
+        wire_id: 58,
+        arity: -2,
+        keys: Keys::ONE,
+        flags: Flags::WRITE.and(Flags::FAST),
+        group: Group::String,
+        since: "6.2.0",
+        complexity: "O(1)",
+        summary: "Returns the string stored under a key and changes its expiry.",
+        usage: "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
+        subcommands: &[],
+        run: getex,
+    },
+    Command {
+        name: "getdel",
+        wire_id: 59,
+        arity: 2,
+        keys: Keys::ONE,
+        flags: Flags::WRITE.and(Flags::FAST),
+        group: Group::String,
+        since: "6.2.0",
+        complexity: "O(1)",
+        summary: "Returns the string stored under a key and deletes the key.",
+        usage: "key",
+        subcommands: &[],
+        run: getdel,
+    },
+    Command {
+        name: "getset",
+        wire_id: 60,
+        arity: 3,
+        keys: Keys::ONE,
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+        group: Group::String,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Stores a string and returns the one that was there before.",
+        usage: "key value",
+        subcommands: &[],
+        run: getset,
+    },
+    Command {
+        name: "append",
+        wire_id: 61,
+        arity: 3,
+        keys: Keys::ONE,
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+        group: Group::String,
+        since: "2.0.0",
+        complexity: "O(N) for N appended bytes",
+        summary: "Appends to the string stored under a key, an empty one if there is none.",
+        usage: "key value",
+        subcommands: &[],
+        run: edit::append,
+    },
+    Command {
+        name: "strlen",
+        wire_id: 62,
+        arity: 2,
+        keys: Keys::ONE,
+        flags: Flags::READONLY.and(Flags::FAST),
+        group: Group::String,
+        since: "2.2.0",
+        complexity: "O(1)",
+        summary: "Returns the length of the string stored under a key.",
+        usage: "key",
+        subcommands: &[],
+        run: edit::strlen,
+    },
+    Command {
+        name: "getrange",
+        wire_id: 63,
+        arity: 4,
+        keys: Keys::ONE,
+        flags: Flags::READONLY,
+        group: Group::String,
+        since: "2.4.0",
+        complexity: "O(N) for N returned bytes",
+        summary: "Returns the part of a string between two offsets, both included; negative ones count from the end.",
+        usage: "key start end",
+        subcommands: &[],
+        run: edit::getrange,
+    },
+    Command {
+        name: "substr",
+        wire_id: 64,
+        arity: 4,
+        keys: Keys::ONE,
+        flags: Flags::READONLY,
+        group: Group::String,
+        since: "1.0.0",
+        complexity: "O(N) for N returned bytes",
+        summary: "Returns the part of a string between two offsets; an old name of GETRANGE.",
+        usage: "key start end",
+        subcommands: &[],
+        run: edit::getrange,
+    },
+    Command {
+        name: "setrange",
+        wire_id: 65,
+        arity: 4,
+        keys: Keys::ONE,
+        flags: Flags::WRITE.and(Flags::DENYOOM),
+        group: Group::String,
+        since: "2.2.0",
+        complexity: "O(N) for N written bytes",
+        summary: "Overwrites a string from an offset on, filling a gap with zero bytes.",
+        usage: "key offset value",
+        subcommands: &[],
+        run: edit::setrange,
+    },
+    Command {
+        name: "lcs",
+        wire_id: 66,
+        arity: -3,
+        keys: Keys::TWO,
+        flags: Flags::READONLY,
+        group: Group::String,
+        since: "7.0.0",
+        complexity: "O(N*M) for strings of N and M bytes",
+        summary: "Finds the longest common subsequence of two strings.",
+        usage: "key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]",
+        subcommands: &[],
+        run: lcs::lcs,
+    },
 ];
 
 /// The longest string that can be a canonical 64-bit integer: `-9223372036854775808`.
 const MAX_INTEGER_TEXT: usize = 20;
 
-/// How a string is stored: canonical integers as such, so that counters are edited in place.
+/// How a string is stored: canonical integers as such, so that counters are edited in place; long strings as a copy
+/// made here, before any lock is taken.
 #[inline]
 pub fn encode(bytes: &[u8]) -> NewValue<'_> {
-    if bytes.len() <= MAX_INTEGER_TEXT
-        && let Some(n) = parse_i64(bytes)
-    {
-        return NewValue::Int(n);
+    if bytes.len() <= MAX_INTEGER_TEXT {
+        return parse_i64(bytes).map_or(NewValue::Bytes(bytes), NewValue::Int);
+    }
+    if bytes.len() > INLINE_VALUE_BYTES {
+        return NewValue::Shared(Arc::new(bytes.to_vec()));
     }
     NewValue::Bytes(bytes)
 }
@@ -71,6 +293,36 @@ pub fn reply_string(reply: &mut ReplyWriter<'_>, live: &LiveRef<'_>) -> Result<(
         Kind::String => reply_value(reply, live.value()),
     }
     Ok(())
+}
+
+/// Writes the string of what may be live, else null.
+#[inline]
+fn reply_slot(reply: &mut ReplyWriter<'_>, slot: &Slot<'_>) -> Result<(), Error> {
+    match slot {
+        Slot::Live(live) => reply_string(reply, live),
+        Slot::Vacant(_) => {
+            reply.null();
+            Ok(())
+        }
+    }
+}
+
+/// Runs `act` on the bytes a client would read.
+pub(crate) fn with_text<R>(value: &Value<'_>, act: impl FnOnce(&[u8]) -> R) -> R {
+    match value {
+        Value::Raw(bytes) => act(bytes),
+        Value::Shared(bytes) => act(bytes),
+        Value::Int(n) => act(itoa::Buffer::new().format(*n).as_bytes()),
+    }
+}
+
+/// Stores a string; writing to a live key is a use of it, like reading.
+#[inline]
+fn store(mut slot: Slot<'_>, value: NewValue<'_>, deadline: Option<Millis>, touch: bool) {
+    if touch && let Slot::Live(live) = &mut slot {
+        live.touch();
+    }
+    slot.put(value, deadline);
 }
 
 fn get(call: &mut Call<'_, '_>) -> Result<(), Error> {
@@ -96,7 +348,7 @@ fn get(call: &mut Call<'_, '_>) -> Result<(), Error> {
 struct SetOptions {
     condition: Option<Condition>,
     get: bool,
-    expire: Option<Expire>,
+    expiry: ExpiryOption,
 }
 
 /// When a conditional write happens.
@@ -106,46 +358,54 @@ enum Condition {
     IfPresent,
 }
 
+/// Reads the options; a repeated word is fine, one that contradicts an earlier one is not.
 fn set_options(call: &Call<'_, '_>) -> Result<SetOptions, Error> {
     let mut options = SetOptions::default();
     let mut index = 3;
     while index < call.args.len() {
-        let unconditional = options.condition.is_none();
-        if call.is_word(index, "NX") && unconditional {
-            options.condition = Some(Condition::IfAbsent);
-        } else if call.is_word(index, "XX") && unconditional {
-            options.condition = Some(Condition::IfPresent);
+        let condition = match call.args.at(index) {
+            [b'n' | b'N', b'x' | b'X'] => Some(Condition::IfAbsent),
+            [b'x' | b'X', b'x' | b'X'] => Some(Condition::IfPresent),
+            _ => None,
+        };
+        if let Some(condition) = condition {
+            if *options.condition.get_or_insert(condition) != condition {
+                return Err(Error::SYNTAX);
+            }
+            index += 1;
         } else if call.is_word(index, "GET") {
             options.get = true;
-        } else if options.expire.is_none() {
-            let (expire, used) = expiry::option(call, index, expiry::OptionWords::SET)?;
-            options.expire = Some(expire);
-            index += used - 1;
+            index += 1;
         } else {
-            return Err(Error::SYNTAX);
+            index += options.expiry.take(call, index, OptionWords::SET)?;
         }
-        index += 1;
     }
     Ok(options)
 }
 
 fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
-    let value = encode(call.args.at(2));
+    let touch = !call.session.no_touch;
     if call.args.len() == 3 {
+        let value = encode(call.args.at(2));
         call.first(|slot, reply| {
-            slot.put(value, None);
+            store(slot, value, None, touch);
             reply.ok();
         });
         return Ok(());
     }
+    set_with_options(call, touch)
+}
+
+/// Apart from the plain SET, whose frame stays small.
+#[inline(never)]
+fn set_with_options(call: &mut Call<'_, '_>, touch: bool) -> Result<(), Error> {
     let options = set_options(call)?;
-    let lookup = call.first(|slot, reply| {
+    let expire = options.expiry.resolve(call)?;
+    let value = encode(call.args.at(2));
+    let found = call.first(|slot, reply| {
         let found = slot.is_live();
         if options.get {
-            match &slot {
-                Slot::Live(live) => reply_string(reply, live)?,
-                Slot::Vacant(_) => reply.null(),
-            }
+            reply_slot(reply, &slot)?;
         }
         let write = match options.condition {
             None => true,
@@ -153,13 +413,12 @@ fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
             Some(Condition::IfPresent) => found,
         };
         if write {
-            let deadline = match options.expire {
-                None => None,
-                Some(Expire::Keep) => if let Slot::Live(live) = &slot { live.deadline() } else { None },
-                Some(Expire::Never) => None,
-                Some(Expire::At(deadline)) => Some(deadline),
+            let deadline = match (expire, &slot) {
+                (Some(Expire::At(deadline)), _) => Some(deadline),
+                (Some(Expire::Keep), Slot::Live(live)) => live.deadline(),
+                _ => None,
             };
-            slot.put(value, deadline);
+            store(slot, value, deadline, touch);
         }
         if !options.get {
             if write { reply.ok() } else { reply.null() }
@@ -167,7 +426,94 @@ fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
         Ok(found)
     })?;
     if options.get {
-        call.count_lookup(lookup);
+        call.count_lookup(found);
     }
+    Ok(())
+}
+
+fn setex(call: &mut Call<'_, '_>) -> Result<(), Error> {
+    set_for(call, 1000)
+}
+
+fn psetex(call: &mut Call<'_, '_>) -> Result<(), Error> {
+    set_for(call, 1)
+}
+
+fn set_for(call: &mut Call<'_, '_>, unit_ms: i64) -> Result<(), Error> {
+    let deadline = expiry::positive_deadline(call.integer(2)?, unit_ms, call.cx.now.0, call.command.name)?;
+    let (value, touch) = (encode(call.args.at(3)), !call.session.no_touch);
+    call.first(|slot, reply| {
+        store(slot, value, Some(deadline), touch);
+        reply.ok();
+    });
+    Ok(())
+}
+
+fn setnx(call: &mut Call<'_, '_>) -> Result<(), Error> {
+    let (value, touch) = (encode(call.args.at(2)), !call.session.no_touch);
+    call.first(|slot, reply| match slot {
+        Slot::Live(mut live) => {
+            if touch {
+                live.touch();
+            }
+            reply.integer(0);
+        }
+        Slot::Vacant(vacant) => {
+            vacant.insert(value, None);
+            reply.integer(1);
+        }
+    });
+    Ok(())
+}
+
+fn getset(call: &mut Call<'_, '_>) -> Result<(), Error> {
+    let (value, touch) = (encode(call.args.at(2)), !call.session.no_touch);
+    let hit = call.first(|slot, reply| {
+        reply_slot(reply, &slot)?;
+        let hit = slot.is_live();
+        store(slot, value, None, touch);
+        Ok(hit)
+    })?;
+    call.count_lookup(hit);
+    Ok(())
+}
+
+fn getdel(call: &mut Call<'_, '_>) -> Result<(), Error> {
+    let hit = call.first(|slot, reply| {
+        reply_slot(reply, &slot)?;
+        Ok(slot.live().map(LiveRef::remove).is_some())
+    })?;
+    call.count_lookup(hit);
+    Ok(())
+}
+
+fn getex(call: &mut Call<'_, '_>) -> Result<(), Error> {
+    let mut expiry = ExpiryOption::default();
+    let mut index = 2;
+    while index < call.args.len() {
+        index += expiry.take(call, index, OptionWords::GETEX)?;
+    }
+    // The amount matters only where there is a key: without one the reply is null, whatever it is.
+    let expire = expiry.resolve(call);
+    let (touch, now) = (!call.session.no_touch, call.cx.now);
+    let hit = call.first(|slot, reply| {
+        let Slot::Live(mut live) = slot else {
+            reply.null();
+            return Ok(false);
+        };
+        let expire = expire?;
+        reply_string(reply, &live)?;
+        if touch {
+            live.touch();
+        }
+        match expire {
+            Some(Expire::At(deadline)) if deadline <= now => live.remove(),
+            Some(Expire::At(deadline)) => live.set_deadline(Some(deadline)),
+            Some(Expire::Never) => live.set_deadline(None),
+            Some(Expire::Keep) | None => {}
+        }
+        Ok(true)
+    })?;
+    call.count_lookup(hit);
     Ok(())
 }

@@ -30,8 +30,8 @@ const CONTRACT: &[(&str, &str)] = &[
     ),
     (
         "Stats",
-        "total_connections_received total_commands_processed instantaneous_ops_per_sec total_net_input_bytes \
-         total_net_output_bytes instantaneous_input_kbps instantaneous_output_kbps rejected_connections expired_keys \
+        "total_connections_received total_commands_processed instantaneous_ops_per_sec instantaneous_input_kbps \
+         instantaneous_output_kbps total_net_input_bytes total_net_output_bytes rejected_connections expired_keys \
          evicted_keys keyspace_hits keyspace_misses pubsub_channels pubsub_patterns latest_fork_usec=0 tracking_total_keys \
          tracking_total_items tracking_total_prefixes total_error_replies",
     ),

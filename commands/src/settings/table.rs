@@ -65,7 +65,12 @@ impl Setting {
 
     /// The environment variable that gives it.
     pub fn variable(&self) -> String {
-        format!("MILLPOND_{}", self.name.to_uppercase().replace('-', "_"))
+        variable(self.name)
+    }
+
+    /// The same for each of its names, the main one first.
+    pub fn variables(&self) -> impl Iterator<Item = String> {
+        self.names().map(variable)
     }
 
     /// Its value unless something else is said.
@@ -95,6 +100,10 @@ impl Setting {
         self.apply = apply;
         self
     }
+}
+
+fn variable(name: &str) -> String {
+    format!("MILLPOND_{}", name.to_uppercase().replace('-', "_"))
 }
 
 /// The row of this name or alias, in any case: its place, and the name as the table spells it.
@@ -196,7 +205,7 @@ pub const SETTINGS: &[Setting] = &[
     live("maxclients", integer(1, u32::MAX as i64), "10000", "Connections at one time.")
         .to(|live, value| live.max_clients.store(value.number() as u64, Relaxed)),
     live("requirepass", Kind::Text, "", "Password every connection must give first; empty = none.").to(apply_password),
-    live("loglevel", Kind::Choice(&["debug", "verbose", "notice", "warning"]), "notice", "The least important lines that are logged."),
+    live("loglevel", Kind::Choice(&["debug", "verbose", "notice", "warning", "nothing"]), "notice", "The least important lines that are logged."),
     live("maxmemory", bytes(0, MAX), "0", "Bytes that keys, values and connections may take; 0 = no limit.")
         .to(|live, value| live.max_memory_bytes.store(value.number() as u64, Relaxed)),
     live("maxmemory-policy", Kind::Choice(POLICIES), "noeviction", "What happens at `maxmemory`: writes are refused, or keys are evicted. `lru` and `lfu` select the same engine; `volatile` spares keys without expiry.")

@@ -144,13 +144,15 @@ fn the_dead_go_first() {
 #[test]
 fn a_write_is_refused_only_without_candidates() {
     for policy in [Policy::AllKeysLru, Policy::AllKeysLfu] {
-        let store = limited(1, 4 * MIB, policy);
+        // Written under a policy without queues, all keys belong to the hand.
+        let store = limited(1, 4 * MIB, Policy::NoEviction);
         batch(&store, |access| {
             (0..20_000).for_each(|number| assert!(write(access, DB, number, &[1; 60], None)));
             for number in (0..20_000).cycle().take(80_000) {
                 let key = name(number);
                 access.one(DB, access.hash(&key), &key, &cx(0), |slot| slot.live().map(|mut live| live.touch()));
             }
+            store.memory().set_policy(policy);
             store.memory().set_limit(store.memory().used());
             assert!(write(access, DB, 1 << 40, &[1; 1000], None), "{policy:?}: all keys are hot, one must go");
         });

@@ -127,3 +127,21 @@ fn a_second_full_of_deadlines_is_reclaimed_in_slices() {
     assert!(slices >= 30);
     assert_eq!((access.db_size(DB), access.counts().expired), (0, 10_000));
 }
+
+/// What the wheel took comes back once no deadline is left, although keys stay.
+#[test]
+fn a_wheel_without_records_is_freed() {
+    let store = Store::new(Layout::new(1, [1; 4]));
+    let mut participant = store.join();
+    let mut access = participant.batch();
+    put(&mut access, u64::MAX, None, &Cx::at(0));
+    tick_until_done(&mut access, &Cx::at(0));
+    let before = store.memory().dataset();
+    for number in 0..10_000 {
+        put(&mut access, number, Some(5000), &Cx::at(0));
+    }
+    tick_until_done(&mut access, &Cx::at(6000));
+    assert_eq!(access.db_size(DB), 1);
+    assert!(store.memory().dataset() <= before + 512, "only the bucket table may keep some room");
+    store.invariants();
+}

@@ -28,3 +28,4 @@ mod reference;
 mod scan;
 mod schedule;
 mod states;
+mod watches;

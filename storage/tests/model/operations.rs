@@ -6,7 +6,7 @@ use storage::Policy;
 /// Databases in play; number 3 stands for the last one there is.
 pub const DBS: u8 = 4;
 /// Keys a single operation picks from.
-pub const KEYS: u16 = 40;
+pub const KEYS: u16 = 20;
 /// First key of those that bulk operations write.
 pub const BULK: u16 = 1000;
 
@@ -97,10 +97,10 @@ pub fn unlimited() -> BoxedStrategy<Op> {
         2 => (0..DBS, 0u16..600, 1u16..600).prop_map(|(db, first, count)| Op::BulkRemove { db, first, count }),
         6 => advances().prop_map(|ms| Op::Advance { ms }),
         4 => (0usize..8, 1usize..70).prop_map(|(first, count)| Op::Tick { first, count }),
-        1 => proptest::collection::vec(0..DBS, 1..4).prop_map(|dbs| Op::Flush { dbs }),
-        1 => (0..DBS, 0..DBS).prop_map(|(a, b)| Op::Swap { a, b }),
-        2 => names().prop_map(|name| Op::Watch { name }),
-        3 => any::<usize>().prop_map(|nth| Op::Check { nth }),
+        2 => proptest::collection::vec(0..DBS, 1..4).prop_map(|dbs| Op::Flush { dbs }),
+        2 => (0..DBS, 0..DBS).prop_map(|(a, b)| Op::Swap { a, b }),
+        5 => names().prop_map(|name| Op::Watch { name }),
+        5 => any::<usize>().prop_map(|nth| Op::Check { nth }),
         1 => any::<usize>().prop_map(|nth| Op::Unwatch { nth }),
         8 => (0..DBS, prop_oneof![Just(0usize), 1usize..20, 20usize..500]).prop_map(|(db, wanted)| Op::Scan { db, wanted }),
         1 => (0..DBS, any::<u64>()).prop_map(|(db, seed)| Op::RandomKey { db, seed }),
@@ -112,7 +112,7 @@ pub fn unlimited() -> BoxedStrategy<Op> {
 pub fn limited() -> BoxedStrategy<Op> {
     prop_oneof![
         30 => unlimited(),
-        2 => (prop_oneof![Just(0u64), 1u64..40, 40u64..400], policies()).prop_map(|(kib, policy)| Op::Limit { kib, policy }),
+        4 => (prop_oneof![Just(0u64), 1u64..40, 40u64..4000], policies()).prop_map(|(kib, policy)| Op::Limit { kib, policy }),
         1 => (0u64..20_000).prop_map(|bytes| Op::Nominate { bytes }),
     ]
     .boxed()

@@ -392,8 +392,10 @@ const report = new Report('ioredis', versionOf('ioredis'));
 for (const protocol of [2, 3]) {
   for (const [name, check] of Object.entries(shared)) {
     const client = connect(protocol);
-    await client.flushall();
-    await report.run(`resp${protocol} ${name}`, () => check({ client, protocol }));
+    await report.run(`resp${protocol} ${name}`, async () => {
+      await client.flushall();
+      await check({ client, protocol });
+    });
     for (const one of opened.splice(0)) one.disconnect();
   }
 }

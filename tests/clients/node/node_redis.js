@@ -346,9 +346,11 @@ const shared = {
 const report = new Report('node-redis', versionOf('redis'));
 for (const protocol of [2, 3]) {
   for (const [name, check] of Object.entries(shared)) {
-    const client = await connect(protocol);
-    await client.flushAll();
-    await report.run(`resp${protocol} ${name}`, () => check({ client, protocol }));
+    await report.run(`resp${protocol} ${name}`, async () => {
+      const client = await connect(protocol);
+      await client.flushAll();
+      await check({ client, protocol });
+    });
     for (const one of opened.splice(0)) if (one.isOpen) one.destroy();
   }
 }

@@ -520,15 +520,18 @@ def asyncio_check(protocol):
     asyncio.run(work())
 
 
+def on_empty_server(function, checks):
+    checks.client.flushall()
+    function(checks)
+
+
 def main():
     name = "redis-py-5" if redis.__version__.startswith("5.") else "redis-py"
     report = Report(name, redis.__version__)
     for protocol in (2, 3):
         for check, function in SHARED.items():
             # A connection of its own, so that a failing check leaves no open transaction to the next one.
-            checks = Checks(protocol)
-            checks.client.flushall()
-            report.run(f"resp{protocol} {check}", function, checks)
+            report.run(f"resp{protocol} {check}", on_empty_server, function, Checks(protocol))
         report.run(f"resp{protocol} asyncio", asyncio_check, protocol)
     report.print()
 

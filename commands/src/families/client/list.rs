@@ -47,7 +47,8 @@ fn line(client: &Client, now_ms: u64) -> String {
         replies = u8::from(output > 0),
         memory = pending + room + queued_bytes + output,
         events = if output > 0 { "rw" } else { "r" },
-        command = table::by_wire_id(client.last_command.load(Ordering::Relaxed)).map_or("NULL", |command: &Command| command.name),
+        command = table::by_wire_id(client.last_command.load(Ordering::Relaxed))
+            .map_or("NULL", |command: &Command| command.name),
         protocol = client.protocol.load(Ordering::Relaxed),
         library = names.library,
         version = names.library_version,

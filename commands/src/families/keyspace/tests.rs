@@ -1,5 +1,5 @@
 use crate::effect::SLICE_KEYS;
-use crate::testkit::Testkit;
+use crate::testkit::{Testkit, draws};
 use std::collections::BTreeMap;
 use storage::Db;
 
@@ -230,17 +230,6 @@ fn swapped_databases() {
     assert_eq!(t.error("SWAPDB x y"), "ERR invalid first DB index");
     assert_eq!(t.error("SWAPDB 0 9999999999"), "ERR invalid second DB index");
     assert_eq!(t.error("SWAPDB 0 16"), "ERR DB index is out of range");
-}
-
-/// Draws of SplitMix64.
-fn draws(seed: u64) -> impl FnMut(usize) -> usize {
-    let mut state = seed;
-    move |bound| {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) as usize % bound
-    }
 }
 
 /// Values with their deadlines by database and key: what the commands should do to three databases.

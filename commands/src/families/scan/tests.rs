@@ -1,5 +1,5 @@
 use crate::effect::SLICE_KEYS;
-use crate::testkit::Testkit;
+use crate::testkit::{Testkit, draws};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The bulk strings of a reply; ours never begin with a type byte.
@@ -42,13 +42,7 @@ fn fill(t: &mut Testkit, prefix: &str, keys: usize) {
 fn keys_that_stay_come_exactly_once() {
     for seed in 0..6 {
         let mut t = Testkit::new();
-        let mut state = seed + 1;
-        let mut draw = move |bound: usize| {
-            state =
-                state * 6_364_136_223_846_793_005 + 1_442_695_040_888_963_407_u64.wrapping_mul(seed | 1) % 1_000_003;
-            state %= 1 << 40;
-            (state >> 7) as usize % bound
-        };
+        let mut draw = draws(seed);
         fill(&mut t, "stay", 700);
         fill(&mut t, "go", 700);
         let (mut added, count) = (0, 1 + draw(60));
@@ -82,7 +76,7 @@ fn keys_and_scan_find_the_same() {
         ("*", 3_100),
         ("user:1*", 1_111),
         ("*:7", 2),
-        ("item:[0-4]?", 50),
+        ("item:[0-4]?", 40),
         ("dead:*", 0),
         ("nothing*", 0),
         ("item:7", 1),

@@ -134,9 +134,9 @@ const SHARED: &[(&str, Check)] = &[
             |key: &str, value: &str, options: SetOptions| -> Option<String> { ok(c.set_options(key, value, options)) };
         let plain = SetOptions::default;
         let good = Some("OK".to_owned());
-        same(set("k", "1", plain().conditional_set(nx.clone())), good.clone());
-        same(set("k", "2", plain().conditional_set(nx.clone())), None::<String>);
-        same(set("none", "2", plain().conditional_set(xx.clone())), None::<String>);
+        same(set("k", "1", plain().conditional_set(nx)), good.clone());
+        same(set("k", "2", plain().conditional_set(nx)), None::<String>);
+        same(set("none", "2", plain().conditional_set(xx)), None::<String>);
         same(set("k", "2", options(SetExpiry::EX(50)).conditional_set(xx)), good.clone());
         same(set("k", "3", options(SetExpiry::KEEPTTL)), good.clone());
         between(45, int(c, "TTL k"), 50);
@@ -148,7 +148,7 @@ const SHARED: &[(&str, Check)] = &[
         ok::<(), _>(c.set_options("k", "7", options(SetExpiry::PXAT(soon as u64 * 1000 + 7))));
         same(int(c, "PEXPIRETIME k"), soon * 1000 + 7);
         same(ok(c.set_options::<_, _, String>("k", "8", plain().get(true))), "7");
-        same(ok(c.set_options::<_, _, String>("k", "9", plain().get(true).conditional_set(nx.clone()))), "8");
+        same(ok(c.set_options::<_, _, String>("k", "9", plain().get(true).conditional_set(nx))), "8");
         same(
             ok(c.set_options::<_, _, Option<String>>("fresh", "9", plain().get(true).conditional_set(nx))),
             None::<String>,
