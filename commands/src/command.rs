@@ -97,7 +97,7 @@ flags! {
     8 NOSCRIPT "noscript" "Refused in scripts.";
     9 BLOCKING "blocking" "May make its client wait.";
     10 NO_MULTI "no_multi" "Refused in a transaction.";
-    11 SKIP_SLOWLOG "skip_slowlog" "Never in the slow log (its arguments may be secrets).";
+    11 SKIP_SLOWLOG "skip_slowlog" "Never in the slow log.";
     12 MOVABLE_KEYS "movablekeys" "Keys are found by looking at the arguments.";
     13 ALLOW_BUSY "allow_busy" "Allowed while a script has run too long.";
     14 SKIP_MONITOR "skip_monitor" "Not shown to monitors.";
@@ -164,6 +164,20 @@ impl Group {
     }
 }
 
+/// Categories of commands, with their subcommands, that neither flags nor group tell.
+const MORE_CATEGORIES: &[(&str, &str)] = &[
+    ("@admin", "lastsave"),
+    ("@admin", "role"),
+    ("@connection", "asking"),
+    ("@connection", "command"),
+    ("@connection", "readonly"),
+    ("@connection", "readwrite"),
+    ("@keyspace", "dbsize"),
+    ("@keyspace", "flushall"),
+    ("@keyspace", "flushdb"),
+    ("@keyspace", "swapdb"),
+];
+
 impl Command {
     /// Whether a request of `len` arguments (name included) has the right number of them.
     #[inline]
@@ -184,20 +198,24 @@ impl Command {
     /// ACL categories, with their `@`: derived from flags and group as Redis does.
     pub fn categories(&self) -> Vec<&'static str> {
         let flags = self.flags;
+        let command = self.name.split('|').next().unwrap_or(self.name);
+        let more = |category| MORE_CATEGORIES.contains(&(category, command));
+        // A command that only groups others belongs to no group itself.
+        let in_group = |group| self.group == group && self.subcommands.is_empty();
         let rules = [
             (flags.has(Flags::WRITE), "@write"),
             (flags.has(Flags::READONLY) && self.group != Group::Scripting, "@read"),
-            (flags.has(Flags::ADMIN), "@admin"),
+            (flags.has(Flags::ADMIN) || more("@admin"), "@admin"),
             (flags.has(Flags::ADMIN) || flags.has(Flags::DANGEROUS), "@dangerous"),
             (flags.has(Flags::PUBSUB), "@pubsub"),
             (flags.has(Flags::FAST), "@fast"),
             (!flags.has(Flags::FAST), "@slow"),
             (flags.has(Flags::BLOCKING), "@blocking"),
-            (self.group == Group::Generic, "@keyspace"),
-            (self.group == Group::String, "@string"),
-            (self.group == Group::Connection, "@connection"),
-            (self.group == Group::Transactions, "@transaction"),
-            (self.group == Group::Scripting, "@scripting"),
+            (in_group(Group::Generic) || more("@keyspace"), "@keyspace"),
+            (in_group(Group::String), "@string"),
+            (in_group(Group::Connection) || more("@connection"), "@connection"),
+            (in_group(Group::Transactions), "@transaction"),
+            (in_group(Group::Scripting), "@scripting"),
         ];
         rules.iter().filter(|(holds, _)| *holds).map(|(_, name)| *name).collect()
     }

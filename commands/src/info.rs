@@ -147,7 +147,14 @@ impl Facts<'_, '_, '_> {
     }
 
     fn counts(&mut self) -> &StoreCounts {
-        self.counts.get_or_init(|| self.call.store.counts())
+        self.counts.get_or_init(|| {
+            let (now, before) = (self.call.store.counts(), *self.node().counts_before.lock());
+            StoreCounts {
+                changes: now.changes.saturating_sub(before.changes),
+                expired: now.expired.saturating_sub(before.expired),
+                evicted: now.evicted.saturating_sub(before.evicted),
+            }
+        })
     }
 
     fn sum(&self, counter: impl Fn(&WorkerStats) -> u64) -> String {
@@ -387,6 +394,9 @@ pub fn text<'w>(call: &mut Call<'_, '_>, words: impl ExactSizeIterator<Item = &'
     let mut text = String::new();
     for section in Section::ALL {
         if level.is_some_and(|level| section.shown() <= level) || asks(section.name()) {
+            if section == Section::Memory {
+                facts.call.store.settle();
+            }
             write_section(&mut text, section, &mut facts);
         }
     }

@@ -1,5 +1,6 @@
-//! The slow log: the last commands that took longer than `slowlog-log-slower-than`.
+//! The slow log: the last commands that took longer than `slowlog-log-slower-than`. Passwords are never in it.
 
+use crate::settings;
 use parking_lot::Mutex;
 use protocol::Args;
 use std::collections::VecDeque;
@@ -83,12 +84,31 @@ impl Slowlog {
     }
 }
 
+/// Whether an argument may be a password, which must not be readable later.
+fn is_secret(args: Args<'_>, index: usize) -> bool {
+    let is = |index: usize, word: &str| args.get(index).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+    if is(0, "auth") {
+        index > 0
+    } else if is(0, "hello") {
+        index > 2 && (is(index - 1, "auth") || is(index - 2, "auth"))
+    } else if is(0, "config") && is(1, "set") {
+        let setting = (index > 2 && index % 2 == 1).then(|| settings::table::find(args.at(index - 1))).flatten();
+        setting.is_some_and(|(row, _)| settings::table::SETTINGS[row].is_secret())
+    } else {
+        false
+    }
+}
+
 fn shortened(args: Args<'_>) -> Vec<Vec<u8>> {
     let kept = if args.len() > MAX_ARGS { MAX_ARGS - 1 } else { args.len() };
     let mut out: Vec<Vec<u8>> = args
         .iter()
+        .enumerate()
         .take(kept)
-        .map(|arg| {
+        .map(|(index, arg)| {
+            if is_secret(args, index) {
+                return b"(redacted)".to_vec();
+            }
             let mut text = arg[..arg.len().min(MAX_ARG_BYTES)].to_vec();
             if arg.len() > MAX_ARG_BYTES {
                 text.extend_from_slice(format!("... ({} more bytes)", arg.len() - MAX_ARG_BYTES).as_bytes());
@@ -100,4 +120,27 @@ fn shortened(args: Args<'_>) -> Vec<Vec<u8>> {
         out.push(format!("... ({} more arguments)", args.len() - kept).into_bytes());
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortened;
+    use protocol::OwnedRequest;
+
+    fn kept(line: &str) -> String {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let kept = shortened(OwnedRequest::from_slices(&words).as_args());
+        kept.iter().map(|arg| String::from_utf8_lossy(arg)).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn passwords_are_replaced() {
+        assert_eq!(kept("AUTH pw"), "AUTH (redacted)");
+        assert_eq!(kept("auth user pw"), "auth (redacted) (redacted)");
+        assert_eq!(kept("HELLO 3 SETNAME n AUTH user pw"), "HELLO 3 SETNAME n AUTH (redacted) (redacted)");
+        assert_eq!(kept("HELLO 3 auth user pw SETNAME n"), "HELLO 3 auth (redacted) (redacted) SETNAME n");
+        assert_eq!(kept("CONFIG SET timeout 5 RequirePass pw"), "CONFIG SET timeout 5 RequirePass (redacted)");
+        assert_eq!(kept("CONFIG GET requirepass"), "CONFIG GET requirepass");
+        assert_eq!(kept("SET auth pw"), "SET auth pw");
+    }
 }

@@ -8,6 +8,7 @@ use crate::scan::Position;
 use crate::slot::Slot;
 use crate::store::Store;
 use crate::stripe::{Db, Physical, Stripe};
+use crate::table::Stage;
 use crate::table::is_past;
 use crate::time::{Cx, draw};
 use crate::value::Kind;
@@ -132,6 +133,19 @@ impl<'s> Access<'s> {
         }
     }
 
+    /// Hints that a look-up of this key comes soon; worth it where many are known ahead. Skipped where the stripe is busy.
+    #[inline]
+    pub fn prefetch(&mut self, db: Db, kh: KeyHash, stage: Stage) {
+        let store = self.store;
+        let stripe = &store.stripes[kh.stripe(store.stripe_bits)];
+        if let Held::Nothing = self.held
+            && let Some(stripe) = stripe.0.try_lock()
+            && let Some(table) = stripe.table(store.physical(db))
+        {
+            table.prefetch(kh.place(store.stripe_bits), stage);
+        }
+    }
+
     /// Runs `act` on what there is under `key`, atomically for that key.
     #[inline]
     pub fn one<R>(&mut self, db: Db, kh: KeyHash, key: &[u8], cx: &Cx, act: impl FnOnce(Slot<'_>) -> R) -> R {
@@ -232,6 +246,12 @@ impl<'s> Access<'s> {
         });
         let mean = if expiring == 0 { 0 } else { (sum / expiring as u128) as u64 };
         DbStats { keys, expiring, average_ttl_ms: mean.saturating_sub(cx.now.0) }
+    }
+
+    /// Makes what [`Memory`](crate::Memory) tells exact for this moment, by adding what stripes have kept to themselves.
+    pub fn settle(&mut self) {
+        let memory = self.store.memory();
+        self.fold_stripes((), |(), stripe| stripe.settle(memory));
     }
 
     /// Counts over all stripes.

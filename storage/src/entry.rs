@@ -384,6 +384,15 @@ impl Slot {
         bytes as u64
     }
 
+    /// Asks for the first two cache lines of the record: header and key, and the value of most.
+    #[inline]
+    pub fn prefetch(&self) {
+        let base = self.base();
+        crate::prefetch::line(base);
+        crate::prefetch::line(base.wrapping_add(64));
+    }
+
+    #[inline]
     fn bits(&self) -> usize {
         self.0.as_ptr().addr() & !ADDRESS_MASK
     }

@@ -255,7 +255,7 @@ impl Table {
             let hand = self.queues().hand;
             let (segment, next) = self.segment_from(hand)?;
             let mut bucket = self.queues().hand_bucket;
-            while bucket < self.segment(segment).buckets() {
+            while bucket < self.segment(segment).positions() {
                 let at = At { segment, bucket };
                 bucket += 1;
                 let Some(slot) = self.segment(segment).any_slot(at.bucket) else {
@@ -292,7 +292,7 @@ impl Table {
         let mut looked_at = 0;
         while looked_at < HAND_STEPS {
             let (segment, next) = self.segment_from(order)?;
-            let buckets = self.segment(segment).buckets();
+            let buckets = self.segment(segment).positions();
             let start = draw(cx.seed, order) as usize % buckets.max(1);
             looked_at += buckets + 1;
             let found = (0..buckets).map(|step| At { segment, bucket: (start + step) % buckets }).find(|at| {
@@ -351,7 +351,7 @@ impl Table {
         for attempt in 0..64 {
             let order = draw(cx.seed ^ nth, 2 * attempt);
             let (segment, _) = self.segment_from(order)?;
-            let buckets = self.segment(segment).buckets();
+            let buckets = self.segment(segment).positions();
             if buckets == 0 {
                 continue;
             }

@@ -40,12 +40,6 @@ impl Place {
         (self.order >> 32) as u32
     }
 
-    /// The hash a segment's bucket table uses: a function of the tag alone, so that a tag is enough to find an entry.
-    #[inline]
-    pub fn bucket_hash(self) -> u64 {
-        bucket_hash(self.tag())
-    }
-
     /// Index of this place in a directory of `2^depth` entries.
     #[inline]
     pub fn directory_index(self, depth: u32) -> usize {

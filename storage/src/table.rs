@@ -21,6 +21,15 @@ pub(crate) struct Env<'s> {
     pub queueing: bool,
 }
 
+/// What a prefetch asks for; each stage needs the one before to have arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The bucket a look-up begins with.
+    Bucket,
+    /// The entry that bucket leads to.
+    Entry,
+}
+
 /// Where an entry lies; valid until the table changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct At {
@@ -82,6 +91,18 @@ impl Table {
         let segment = self.segment_at(place)?;
         let bucket = self.segments[segment as usize].find(place, key)?;
         Some(At { segment, bucket })
+    }
+
+    /// Asks for the bucket of a place, then (second stage) for the entry in it.
+    #[inline]
+    pub fn prefetch(&self, place: Place, stage: Stage) {
+        if let Some(segment) = self.segment_at(place) {
+            let segment = &self.segments[segment as usize];
+            match stage {
+                Stage::Bucket => segment.prefetch_bucket(place),
+                Stage::Entry => segment.prefetch_entry(place),
+            }
+        }
     }
 
     /// Entries with this tag: nearly always one at most.

@@ -242,7 +242,7 @@ fn key_flags(row: &Command, nth: usize) -> &'static [&'static str] {
         ("exists" | "touch" | "type" | "strlen" | "watch" | "memory|usage", _) => LOOK,
         (name, _) if name.starts_with("object|") => LOOK,
         ("copy", 0) => READ,
-        ("rename" | "renamenx" | "move" | "getdel", 0) => TAKE,
+        ("rename" | "renamenx" | "getdel", 0) => TAKE,
         ("mset" | "setex" | "psetex", _) | ("rename" | "copy", 1) => OVERWRITE,
         ("setnx" | "msetnx", _) | ("renamenx", 1) => CREATE,
         ("del" | "unlink", _) => REMOVE,

@@ -202,6 +202,17 @@ fn the_policy_counts_only_with_a_limit() {
 }
 
 #[test]
+fn memory_is_exact_at_once() {
+    let mut t = Testkit::new();
+    assert_eq!(value(&mut t, "memory", "used_memory_dataset").unwrap(), "0");
+    t.run("SET k v");
+    let used: u64 = value(&mut t, "memory", "used_memory").unwrap().parse().unwrap();
+    assert!((1..100_000).contains(&used), "{used}");
+    let percent = value(&mut t, "memory", "used_memory_peak_perc").unwrap();
+    assert_eq!(percent, "100.00%");
+}
+
+#[test]
 fn bytes_for_people() {
     for (bytes, text) in [(0, "0B"), (1023, "1023B"), (1536, "1.50K"), (2 << 20, "2.00M"), (5 << 30, "5.00G")] {
         assert_eq!(human(bytes), text);

@@ -66,7 +66,7 @@ fn joined(args: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>, Str
 
 fn command() -> Command {
     let about = "A cache server for clients of Redis and Valkey.";
-    let command = Command::new("millpond").version(VERSION).about(about).after_help(AFTER_HELP);
+    let command = Command::new("millpond").version(VERSION).about(about).after_help(AFTER_HELP).next_line_help(true);
     let command = command.override_usage("millpond [--name value]..");
     SETTINGS.iter().fold(command, |command, setting| command.arg(argument(setting)))
 }

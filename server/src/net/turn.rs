@@ -3,6 +3,7 @@
 //! ```text
 //! A  receive once per ready connection, into one shared buffer while nothing is pending
 //! B  parse round robin, some commands per connection: row, first key's hash
+//! C  ask the memory for the bucket of every first key    D  then for the entry the bucket leads to
 //! E  one batch in the store: run in each connection's order, replies to its own output
 //!    B and E again until no complete command is left or a connection had its share
 //! F  one write per connection
@@ -21,7 +22,7 @@ use core::ops::Range;
 use core::sync::atomic::Ordering;
 use protocol::{Args, Limits, Output, ProtocolError, ReplyWriter, Span, Status};
 use std::mem;
-use storage::{Access, Cx, KeyHash, Millis};
+use storage::{Access, Cx, Db, KeyHash, Millis, Stage};
 
 /// Bytes of the shared receive buffer: what stays in a core's second-level cache.
 pub const ARENA_BYTES: usize = 256 * 1024;
@@ -78,6 +79,8 @@ struct Item {
     bytes: Range<usize>,
     spans: Range<usize>,
     first_hash: Option<KeyHash>,
+    /// The database selected when it was parsed: for the hint only, an earlier SELECT of the batch may change it.
+    db: Db,
     what: What,
 }
 
@@ -169,6 +172,7 @@ impl Reactor {
             let mut decoder = mem::take(&mut connection.decoder);
             let mut last = connection.last;
             let mut missing = 0;
+            let db = connection.session.db;
             let bytes = match &input.arena {
                 Some(range) => &mut arena[range.clone()],
                 None => connection.pending_mut(),
@@ -186,6 +190,7 @@ impl Reactor {
                             bytes: start..input.parsed,
                             spans: first_span..spans.len(),
                             first_hash: first_key(request, lookup).map(|key| hasher.hash(key)),
+                            db,
                             what: What::Request(lookup),
                         });
                     }
@@ -217,6 +222,15 @@ impl Reactor {
         let Self { batch, slots, shared, stats, clock, participant, held, draws, seed, now_ms, .. } = self;
         let Batch { arena, inputs, items, spans, effects, spare } = batch;
         let mut access = participant.batch();
+        if items.len() > 1 {
+            for stage in [Stage::Bucket, Stage::Entry] {
+                for item in items.iter() {
+                    if let Some(kh) = item.first_hash {
+                        access.prefetch(item.db, kh, stage);
+                    }
+                }
+            }
+        }
         let mut before = clock.ticks();
         for item in items.drain(..) {
             let input = &mut inputs[item.input as usize];
@@ -323,7 +337,11 @@ impl Reactor {
                 connection.decoder = protocol::Decoder::new();
             }
             // More whole requests may be waiting: those beyond this turn's share, or beyond a round.
-            if connection.runs() && !connection.pending().is_empty() && connection.decoder.is_idle() && !connection.carried {
+            if connection.runs()
+                && !connection.pending().is_empty()
+                && connection.decoder.is_idle()
+                && !connection.carried
+            {
                 connection.carried = true;
                 self.carried.push(token);
             }
@@ -448,7 +466,8 @@ impl Reactor {
             dispatch::account(&call, outcome, long.elapsed_ns);
         }
         drop(access);
-        let next = effects.into_iter().find_map(|effect| if let Effect::Continue(job) = effect { Some(job) } else { None });
+        let next =
+            effects.into_iter().find_map(|effect| if let Effect::Continue(job) = effect { Some(job) } else { None });
         match next {
             Some(job) => {
                 long.job = job;
@@ -466,7 +485,14 @@ impl Reactor {
 impl Item {
     /// An item without arguments: bytes to pass over.
     fn nothing(input: usize, bytes: Range<usize>) -> Self {
-        Self { input: input as u32, bytes, spans: 0..0, first_hash: None, what: What::Request(Lookup::Unknown) }
+        Self {
+            input: input as u32,
+            bytes,
+            spans: 0..0,
+            first_hash: None,
+            db: Db(0),
+            what: What::Request(Lookup::Unknown),
+        }
     }
 }
 
@@ -509,4 +535,3 @@ fn first_key(request: Args<'_>, lookup: Lookup) -> Option<&[u8]> {
         _ => None,
     }
 }
-

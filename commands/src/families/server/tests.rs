@@ -36,19 +36,20 @@ fn the_slow_log() {
     assert_eq!(t.run("SLOWLOG LEN"), ":0\r\n");
     t.elapsed_ns = 12_345_678;
     t.run("SET k v");
-    t.run("AUTH default secret");
+    t.run("AUTH default hush");
     t.run(&format!("SET long {}", "x".repeat(200)));
     t.run(&format!("EXISTS {}", ["k"; 40].join(" ")));
     t.elapsed_ns = 1;
     let len = t.run("SLOWLOG LEN");
-    assert_eq!(len, ":3\r\n", "secrets are not logged");
+    assert_eq!(len, ":4\r\n");
     let set = "*6\r\n:0\r\n:1700000000\r\n:12345\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n$15\r\n127.0.0.1:50000\r\n$4\r\nslow\r\n";
     let all = t.run("SLOWLOG GET -1");
-    assert!(all.starts_with("*3\r\n*6\r\n:2\r\n") && all.ends_with(set), "{all}");
+    assert!(all.starts_with("*4\r\n*6\r\n:3\r\n") && all.ends_with(set), "{all}");
     assert!(all.contains(&format!("{}... (72 more bytes)\r\n", "x".repeat(128))));
     assert!(all.contains("*32\r\n$6\r\nEXISTS\r\n") && all.contains("... (10 more arguments)\r\n"));
+    assert!(all.contains("$4\r\nAUTH\r\n$10\r\n(redacted)\r\n$10\r\n(redacted)\r\n") && !all.contains("hush"));
     assert_eq!(t.run("SLOWLOG GET"), all);
-    assert!(t.run("SLOWLOG GET 1").starts_with("*1\r\n*6\r\n:2\r\n"));
+    assert!(t.run("SLOWLOG GET 1").starts_with("*1\r\n*6\r\n:3\r\n"));
     assert_eq!(t.run("SLOWLOG GET 0"), "*0\r\n");
     for count in ["-2", "x"] {
         let error = "ERR count should be greater than or equal to -1";
@@ -61,7 +62,7 @@ fn the_slow_log() {
     live(&t, 0);
     t.run("ECHO x");
     live(&t, -1);
-    assert!(t.run("SLOWLOG GET").starts_with("*1\r\n*6\r\n:3\r\n"), "numbers go on after a reset");
+    assert!(t.run("SLOWLOG GET").starts_with("*1\r\n*6\r\n:4\r\n"), "numbers go on after a reset");
     assert_eq!(t.error("SLOWLOG bogus"), "ERR unknown subcommand 'bogus'. Try SLOWLOG HELP.");
     assert_eq!(t.error("SLOWLOG"), "ERR wrong number of arguments for 'slowlog' command");
 }
