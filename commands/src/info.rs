@@ -148,7 +148,7 @@ impl Facts<'_, '_, '_> {
 
     fn counts(&mut self) -> &StoreCounts {
         self.counts.get_or_init(|| {
-            let (now, before) = (self.call.store.counts(), *self.node().counts_before.lock());
+            let (now, before) = (self.call.store.counts(), *self.call.node.counts_before.lock());
             StoreCounts {
                 changes: now.changes.saturating_sub(before.changes),
                 expired: now.expired.saturating_sub(before.expired),

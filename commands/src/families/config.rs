@@ -240,7 +240,7 @@ mod tests {
     fn resetstat_forgets_counts() {
         let mut t = Testkit::new();
         t.run("SET k v PX 1");
-        t.advance_ms(2);
+        t.advance_ms(2000);
         let mut reaper = t.store.join();
         let mut batch = reaper.batch();
         let stripes = batch.stripes();
