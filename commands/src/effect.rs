@@ -13,7 +13,7 @@ pub enum Effect {
     Postpone,
     /// End the server in order.
     Shutdown,
-    /// Hold this connection's next commands back until this instant, ms since the epoch (`DEBUG SLEEP` of one client
+    /// Hold this connection back, its replies too, until this instant, ms since the epoch (`DEBUG SLEEP` of one client
     /// must not stop the others).
     HoldUntil(u64),
 }

@@ -56,6 +56,8 @@ fn serve(settings: Settings) -> Result<(), String> {
         threads => threads as usize,
     };
     limit_clients(&settings);
+    settings.record("threads", &cores.to_string());
+    settings.record("dir", &std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default());
 
     let clock = Clock::start();
     let secret = process::random_words::<4>().map_err(told)?;
@@ -137,7 +139,6 @@ fn endpoints(settings: &Settings) -> Endpoints {
         unix_path: text("unixsocket").map(Into::into),
         unix_mode: text("unixsocketperm").and_then(|mode| u32::from_str_radix(&mode, 8).ok()).filter(|mode| *mode > 0),
         backlog: count(settings, "tcp-backlog") as u32,
-        keepalive_s: count(settings, "tcp-keepalive"),
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! flags u8 {kind 4, ttl 1, ext 1, value-length width 2} | key length u8 (255: u32 follows) | value length 1/2/4/8
-//!   | stamp u32 | [deadline 6] | [ext bitmap u8] | key | value
+//!   | stamp u32 | [deadline 8] | [ext bitmap u8] | key | value
 //! ```
 //!
 //! A [`Slot`] owns its record: dropping it frees the record. The word's top 16 bits are not address bits on the
 //! targets served (user addresses lie below 2^47), they hold what the eviction policy and the expiry wheel need
 //! without touching the record. All `unsafe` of the record layout is in this file.
 //!
-//! Deadlines are absolute milliseconds in 48 bits, good until the year 10889.
+//! Deadlines are absolute milliseconds, kept whole: two bytes less would save nothing at the sizes that matter.
 
 use crate::limits::INLINE_VALUE_BYTES;
 use crate::memory::good_size;
@@ -34,7 +34,7 @@ const EXT_NO_EVICT: u8 = 0x01;
 
 const _: () = assert!(size_of::<usize>() == 8, "records hold 64-bit references");
 
-const DEADLINE_BYTES: usize = 6;
+const DEADLINE_BYTES: usize = 8;
 const STAMP_BYTES: usize = 4;
 /// An `Arc<Vec<u8>>` allocates two counts and the vector's three words.
 const ARC_BYTES: usize = 5 * size_of::<usize>();
@@ -137,7 +137,7 @@ fn layout(total: usize) -> Layout {
 }
 
 impl Slot {
-    /// A record of `key` and `value`, with an access count of 0. Deadlines above the largest are clamped by the caller.
+    /// A record of `key` and `value`, with an access count of 0.
     pub fn new(key: &[u8], value: NewValue<'_>, deadline: Option<Millis>, stamp: u32, no_evict: bool) -> Self {
         let payload = Payload::from(value);
         let width = width_code(payload.len());
@@ -171,7 +171,7 @@ impl Slot {
             copy(p.add(1 + key_len_bytes), &(payload.len() as u64).to_le_bytes()[..1 << width]);
             copy(p.add(header.stamp_at()), &stamp.to_le_bytes());
             if let Some(deadline) = deadline {
-                copy(p.add(header.deadline_at()), &deadline.0.to_le_bytes()[..DEADLINE_BYTES]);
+                copy(p.add(header.deadline_at()), &deadline.0.to_le_bytes());
             }
             if no_evict {
                 p.add(header.ext_at()).write(EXT_NO_EVICT);
@@ -330,7 +330,7 @@ impl Slot {
             let length_at = if header.key_len < 255 { 2 } else { 6 };
             copy(p.add(length_at), &(len as u64).to_le_bytes()[..1 << (header.flags >> WIDTH_SHIFT)]);
             if let Some(deadline) = deadline {
-                copy(p.add(header.deadline_at()), &deadline.0.to_le_bytes()[..DEADLINE_BYTES]);
+                copy(p.add(header.deadline_at()), &deadline.0.to_le_bytes());
             }
             self.write_payload(new, Payload::from(value));
         }
@@ -342,9 +342,8 @@ impl Slot {
     pub fn deadline(&self) -> Option<Millis> {
         let header = self.header();
         (header.flags & HAS_DEADLINE != 0).then(|| {
-            let mut bytes = [0; 8];
-            bytes[..DEADLINE_BYTES].copy_from_slice(self.bytes(header.deadline_at(), DEADLINE_BYTES));
-            Millis(u64::from_le_bytes(bytes))
+            let bytes = self.bytes(header.deadline_at(), DEADLINE_BYTES);
+            Millis(u64::from_le_bytes(bytes.try_into().expect("a deadline takes 8 bytes")))
         })
     }
 
@@ -356,7 +355,7 @@ impl Slot {
             Some(_) if header.flags & HAS_DEADLINE == 0 => false,
             Some(deadline) => {
                 // SAFETY: the record has a deadline field (flag checked), `DEADLINE_BYTES` inside it.
-                unsafe { copy(self.base().add(header.deadline_at()), &deadline.0.to_le_bytes()[..DEADLINE_BYTES]) };
+                unsafe { copy(self.base().add(header.deadline_at()), &deadline.0.to_le_bytes()) };
                 true
             }
         }
@@ -477,7 +476,7 @@ mod tests {
             let key: Vec<u8> = (0..key_len).map(|i| i as u8).collect();
             for value_len in [0, 1, 8, 255, 256, INLINE_VALUE_BYTES, INLINE_VALUE_BYTES + 1, 70_000] {
                 let value: Vec<u8> = (0..value_len).map(|i| (i * 7) as u8).collect();
-                for deadline in [None, Some(Millis(1)), Some(Millis((1 << 48) - 2))] {
+                for deadline in [None, Some(Millis(1)), Some(Millis(i64::MAX as u64))] {
                     for no_evict in [false, true] {
                         let mut slot = Slot::new(&key, NewValue::Bytes(&value), deadline, 0xDEAD_BEEF, no_evict);
                         check(&slot, &key, &value, deadline, no_evict);

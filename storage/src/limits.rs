@@ -27,9 +27,6 @@ pub const MAX_VALUE_BYTES: usize = 512 * 1024 * 1024;
 /// Longest key: the length field of an entry is 32 bits; the protocol refuses more than 512 MB anyway.
 pub const MAX_KEY_BYTES: usize = MAX_VALUE_BYTES;
 
-/// Largest deadline an entry can hold, 2^48 - 2 ms after the epoch (the year 10889); later ones are clamped to it.
-pub const MAX_DEADLINE_MS: u64 = (1 << 48) - 2;
-
 /// Sum over all stripes of bytes not yet flushed to the global count: the "1 MB" of the overshoot promise.
 pub const FLUSH_QUANTUM_BYTES: usize = 1 << 20;
 

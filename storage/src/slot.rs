@@ -130,7 +130,6 @@ impl LiveRef<'_> {
     /// Replaces value and deadline (which lies ahead; [`Slot::put`] takes any).
     pub fn put(&mut self, value: NewValue<'_>, deadline: Option<Millis>) {
         let Target { place, key, cx, env, .. } = self.target;
-        let deadline = deadline.map(Millis::clamped);
         let table = &mut *self.target.table;
         table.changed = true;
         let old_deadline = table.slot(self.at).deadline();
@@ -151,7 +150,6 @@ impl LiveRef<'_> {
     /// Changes the deadline alone, to one that lies ahead.
     pub fn set_deadline(&mut self, deadline: Option<Millis>) {
         let Target { place, key, cx, env, .. } = self.target;
-        let deadline = deadline.map(Millis::clamped);
         let table = &mut *self.target.table;
         let old = table.slot(self.at).deadline();
         if old == deadline {
@@ -231,7 +229,6 @@ impl<'a> VacantRef<'a> {
     /// Stores `value` with this deadline; `None` back if that has already passed (nothing is stored then).
     pub fn insert(self, value: NewValue<'_>, deadline: Option<Millis>) -> Option<LiveRef<'a>> {
         let Self { target, dead } = self;
-        let deadline = deadline.map(Millis::clamped);
         let Target { place, key, cx, env, .. } = target;
         if is_past(deadline, cx) {
             if let Some(at) = dead {

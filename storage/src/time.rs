@@ -1,7 +1,5 @@
 //! Time as a number: the store never reads a clock.
 
-use crate::limits::MAX_DEADLINE_MS;
-
 /// Milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub u64);
@@ -10,11 +8,6 @@ impl Millis {
     /// The whole second this instant lies in.
     pub fn seconds(self) -> u64 {
         self.0 / 1000
-    }
-
-    /// As a deadline an entry can hold: clamped to the largest one.
-    pub(crate) fn clamped(self) -> Self {
-        Self(self.0.min(MAX_DEADLINE_MS))
     }
 }
 

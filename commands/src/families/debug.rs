@@ -7,7 +7,6 @@ use crate::error::Error;
 use crate::families::help;
 use core::sync::atomic::Ordering;
 use protocol::number::parse_f64;
-use storage::limits::MAX_DEADLINE_MS;
 use storage::{LiveRef, Slot, Value};
 
 /// Rows of this family.
@@ -73,7 +72,7 @@ fn debug(call: &mut Call<'_, '_>) -> Result<(), Error> {
 fn sleep(call: &mut Call<'_, '_>) {
     let ms = (parse_f64(call.args.at(2)).unwrap_or(0.0).max(0.0) * 1000.0) as u64;
     if ms > 0 {
-        call.effects.push(Effect::HoldUntil(call.cx.now.0.saturating_add(ms).min(MAX_DEADLINE_MS)));
+        call.effects.push(Effect::HoldUntil(call.cx.now.0.saturating_add(ms)));
     }
     call.reply.ok();
 }

@@ -1,5 +1,5 @@
 //! What the server is told before it runs: flags, then `MILLPOND_*` variables, then a YAML file, then defaults; the
-//! first that names a setting wins. Every name and every check comes from the table of settings.
+//! first that names a setting wins; of a flag given twice the last one. Every name and every check comes from the table of settings.
 //!
 //! Refuses: settings nobody knows, values that are none, and promises the server does not keep (`--appendonly yes`).
 //! Each ends the start with one line that says where it was read and what is wrong.
@@ -43,7 +43,7 @@ pub fn load_from(
         flags::Flags::Given(given) => given,
     };
     let variables = variables::read(variables)?;
-    let named = |given: &[Given]| given.iter().find(|given| given.row.name == FILE_SETTING).map(Given::path);
+    let named = |given: &[Given]| given.iter().rfind(|given| given.row.name == FILE_SETTING).map(Given::path);
     let file = match named(&flags).or_else(|| named(&variables)).filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => file::read(&path)?,
         None => Vec::new(),
@@ -52,7 +52,7 @@ pub fn load_from(
     for layer in [&file, &variables, &flags] {
         let mut seen = HashSet::new();
         for given in layer {
-            if !seen.insert(given.row.name) {
+            if !seen.insert(given.row.name) && !matches!(given.source, Source::Flag(_)) {
                 return Err(format!("{}: {} is given twice", given.source, given.row.name));
             }
             given.apply(&settings)?;

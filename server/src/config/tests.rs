@@ -1,3 +1,5 @@
+//! Where settings come from, who wins, and how the start is refused.
+
 use super::*;
 use std::path::Path;
 
@@ -84,6 +86,16 @@ fn flags_read_as_in_redis_server() {
 }
 
 #[test]
+fn of_a_flag_given_twice_the_last_wins() {
+    assert_eq!(settings(&["--port", "1", "--timeout", "3", "--port", "2"], &[]).number("port"), 2);
+    assert_eq!(settings(&["--threads", "1", "--io-threads", "2"], &[]).number("threads"), 2);
+    let (first, last) = (File::new("first", "port: 1"), File::new("last", "port: 2"));
+    assert_eq!(settings(&["--config", first.path(), "--config", last.path()], &[]).number("port"), 2);
+    let limits = ["--client-output-buffer-limit", "normal 1 0 0", "--client-output-buffer-limit", "pubsub 2 0 0"];
+    assert_eq!(settings(&limits, &[]).text("client-output-buffer-limit"), "normal 1 0 0 slave 268435456 67108864 60 pubsub 2 0 0");
+}
+
+#[test]
 fn wrong_flags_end_the_start() {
     for (args, message) in [
         (&["--prot", "1"][..], "flag --prot: there is no such setting"),
@@ -91,8 +103,7 @@ fn wrong_flags_end_the_start() {
         (&["--port", "--timeout", "1"], "flag --port: a value is missing"),
         (&["--port", "x"], "flag --port: port 'x': argument couldn't be parsed into an integer"),
         (&["--port", "1", "2"], "flag --port: port '1 2': argument couldn't be parsed into an integer"),
-        (&["--port", "1", "--port", "2"], "flag --port: port is given twice"),
-        (&["--threads", "1", "--io-threads", "2"], "flag --threads: threads is given twice"),
+        (&["--port", "1", "--port", "x"], "flag --port: port 'x': argument couldn't be parsed into an integer"),
         (&["--appendonly", "yes"], "flag --appendonly: appendonly 'yes' is not supported, only 'no' is"),
         (&["--save", "60", "1"], "flag --save: save '60 1' is not supported, only '' is"),
         (&["pond.conf"], "argument pond.conf: settings are given as --name value, a file as --config FILE"),
@@ -187,7 +198,7 @@ fn wrong_files_end_the_start_and_name_the_line() {
 fn a_password_is_never_repeated() {
     let file = File::new("secret", "requirepass: [hunter2]\n");
     assert!(!error(&["--config", file.path()], &[]).contains("hunter2"));
-    assert!(!error(&["--requirepass", "hunter2", "--requirepass", "hunter2"], &[]).contains("hunter2"));
+    assert!(!error(&["--requirepass", "hunter2", "--prot", "1"], &[]).contains("hunter2"));
 }
 
 #[test]

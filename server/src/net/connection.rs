@@ -24,7 +24,7 @@ const SEND_TURN_BYTES: usize = 4 * 1024 * 1024;
 pub enum Hold {
     /// A pause of clients.
     Pause,
-    /// Until this instant, ms since the epoch.
+    /// Until this instant, ms since the epoch; replies wait as well.
     Until(u64),
     /// A long command is being run in slices.
     Job(Box<LongCommand>),

@@ -27,8 +27,6 @@ pub struct Endpoints {
     pub unix_mode: Option<u32>,
     /// Length of the queue of connections not accepted yet.
     pub backlog: u32,
-    /// Seconds between keep-alive probes; 0 = none.
-    pub keepalive_s: u64,
 }
 
 /// Open listeners.
@@ -76,10 +74,9 @@ impl Listeners {
     /// Starts accepting, inside a runtime. Accepting ends when the returned guard is dropped.
     pub fn serve(self, shared: &'static Shared) -> io::Result<Accepting> {
         let mut tasks = Vec::new();
-        let keepalive_s = self.endpoints.keepalive_s;
         for listener in self.tcp {
             let listener = TcpListener::from_std(listener)?;
-            tasks.push(tokio::spawn(accept_tcp(listener, shared, keepalive_s)));
+            tasks.push(tokio::spawn(accept_tcp(listener, shared)));
         }
         if let Some(listener) = self.unix {
             let listener = UnixListener::from_std(listener)?;
@@ -143,11 +140,11 @@ fn open_unix(endpoints: &Endpoints) -> io::Result<std::os::unix::net::UnixListen
     Ok(listener)
 }
 
-async fn accept_tcp(listener: TcpListener, shared: &'static Shared, keepalive_s: u64) {
+async fn accept_tcp(listener: TcpListener, shared: &'static Shared) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                if let Err(error) = take_tcp(stream, peer, shared, keepalive_s) {
+                if let Err(error) = take_tcp(stream, peer, shared) {
                     tracing::debug!(%peer, %error, "a connection was lost before it was served");
                 }
             }
@@ -176,9 +173,10 @@ async fn pause_accepting(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-fn take_tcp(stream: TcpStream, peer: SocketAddr, shared: &'static Shared, keepalive_s: u64) -> io::Result<()> {
+fn take_tcp(stream: TcpStream, peer: SocketAddr, shared: &'static Shared) -> io::Result<()> {
     let local = stream.local_addr()?;
     stream.set_nodelay(true)?;
+    let keepalive_s = shared.node.settings.live.tcp_keepalive_s.load(Ordering::Relaxed);
     if keepalive_s > 0 {
         // As Redis does: the first probe after the interval, then three at a third of it each.
         let probes = TcpKeepalive::new()
@@ -189,7 +187,7 @@ fn take_tcp(stream: TcpStream, peer: SocketAddr, shared: &'static Shared, keepal
     }
     let fd: OwnedFd = stream.into_std()?.into();
     let settings = &shared.node.settings;
-    let open = settings.live.password.load().is_none() && settings.is_on("protected-mode");
+    let open = settings.live.password.load().is_none() && settings.live.protected_mode.load(Ordering::Relaxed);
     if open && !peer.ip().to_canonical().is_loopback() {
         refuse(shared, &fd, &refusal::protected_mode());
         return Ok(());

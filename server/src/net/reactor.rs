@@ -227,7 +227,6 @@ impl Reactor {
         self.reclaim();
         self.ticks_done += 1;
         if self.ticks_done.is_multiple_of(4) {
-            self.limits.max_bulk = self.shared.node.settings.live.max_bulk_bytes.load(Ordering::Relaxed);
             if self.core == 0 {
                 self.shared.refresh_rates(self.now_ms);
             }

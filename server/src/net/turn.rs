@@ -97,6 +97,7 @@ impl Reactor {
     /// Serves the connections in `ready`, in this order.
     pub(super) fn turn(&mut self, ready: &[Token]) {
         let now_ms = self.now_ms;
+        self.limits.max_bulk = self.shared.node.settings.live.max_bulk_bytes.load(Ordering::Relaxed);
         let mut rest = ready;
         while !rest.is_empty() {
             let taken = self.receive(rest);
@@ -352,8 +353,10 @@ impl Reactor {
     /// Sends what a connection has to send, books its buffers, and closes it if it is at its end.
     pub(super) fn settle(&mut self, token: Token, now_ms: u64) {
         let Some(connection) = self.slots.find(token) else { return };
-        let sent = connection.send();
-        self.stats.output_bytes.add(sent as u64);
+        if !matches!(connection.hold, Some(Hold::Until(_))) {
+            let sent = connection.send();
+            self.stats.output_bytes.add(sent as u64);
+        }
         let done = connection.output.is_empty();
         if done && self.batch.spare.len() < SPARE_BUFFERS {
             let buffer = connection.output.take_buffer();
@@ -372,8 +375,9 @@ impl Reactor {
             self.shared.store.memory().charge_outside(delta);
         }
         let reading = connection.runs();
-        if reading != connection.reading || done == connection.writing {
-            self.ask_for(token, reading, !done);
+        let writing = !done && !matches!(connection.hold, Some(Hold::Until(_)));
+        if reading != connection.reading || writing != connection.writing {
+            self.ask_for(token, reading, writing);
         }
         if !done || booked > 0 {
             self.check_limits(token, now_ms);
