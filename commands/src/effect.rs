@@ -18,7 +18,7 @@ pub enum Effect {
     HoldUntil(u64),
 }
 
-/// A long command in slices.
+/// A long command in slices. Each of them sees the same request and session.
 pub trait Job: Send {
     /// Does a bounded piece of work (about 200 us). Writes the reply only in the piece that ends it.
     fn step(&mut self, call: &mut Call<'_, '_>) -> Result<Progress, Error>;

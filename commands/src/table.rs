@@ -134,4 +134,6 @@ impl Command {
 }
 
 #[cfg(test)]
+mod queued;
+#[cfg(test)]
 mod tests;

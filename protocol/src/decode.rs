@@ -194,8 +194,14 @@ impl Decoder {
             return Ok(self.incomplete(input));
         };
         self.step(size_of_val(&*partial));
-        spans.extend_from_slice(&partial);
-        Ok(Status::Complete { consumed, args: partial.len() })
+        let args = partial.len();
+        if spans.is_empty() {
+            // A request of a million arguments is handed over, not copied.
+            *spans = partial;
+        } else {
+            spans.extend_from_slice(&partial);
+        }
+        Ok(Status::Complete { consumed, args })
     }
 
     /// The `left` arguments from the line at `at` on: the offset behind the last one, or `None`

@@ -71,6 +71,9 @@ fn serve(settings: Settings) -> Result<(), String> {
     let node = Node::new(settings, cores, Box::new(host), run_id, clock.now_ms());
     // Shared by every thread to the end of the process: leaking it is its lifetime.
     let shared: &'static Shared = Box::leak(Box::new(Shared::new(store, node, inboxes)));
+    // What is there before any key or client counts as well.
+    let base = shared.store.base_bytes() + cores * net::turn::ARENA_BYTES;
+    shared.store.memory().charge_outside(base as i64);
     banner(shared, &listeners, cores);
 
     let others: Vec<_> = (1..cores)

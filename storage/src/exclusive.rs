@@ -39,6 +39,11 @@ impl Exclusion {
         }
     }
 
+    /// Bytes of the participants' words.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.words)
+    }
+
     /// A new participant. Panics beyond `MAX_PARTICIPANTS`: threads are started by the operator's settings, not by peers.
     pub fn join(&self) -> Member {
         if let Some(number) = self.parted.lock().pop() {

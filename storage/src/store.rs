@@ -81,6 +81,11 @@ impl Store {
         Participant::new(self)
     }
 
+    /// Bytes of the empty store itself: stripes and participants' words. Not part of [`Memory::used`] by itself.
+    pub fn base_bytes(&self) -> usize {
+        size_of_val(&*self.stripes) + self.exclusion.bytes()
+    }
+
     /// Memory counts and limit.
     pub fn memory(&self) -> &Memory {
         &self.memory

@@ -374,9 +374,11 @@ pub fn is_oracle() -> bool {
     })
 }
 
-/// The command that starts the binary under test; a genuine Redis is told to keep off the disk.
+/// The command that starts the binary under test; a genuine Redis is told to keep off the disk. The harness's own
+/// variables are kept from it: Millpond takes every `MILLPOND_*` for a setting.
 pub fn server_command() -> Command {
     let mut command = Command::new(binary());
+    command.env_remove("MILLPOND_BIN").env_remove("MILLPOND_ORACLE");
     if is_oracle() {
         command.args(["--save", "", "--appendonly", "no"]);
     }

@@ -86,7 +86,7 @@ const SUBCOMMANDS: &[Command] = &[
         since: "2.4.0",
         complexity: "O(n) in the number of connections",
         summary: "Closes the connection with an address, or all that every filter fits.",
-        usage: "ip:port | (ID client-id | TYPE (normal | master | slave | replica | pubsub) | USER username | ADDR ip:port | LADDR ip:port | SKIPME (yes | no) | MAXAGE seconds) ...",
+        usage: "ip:port | (ID client-id | TYPE (normal | master | slave | replica | pubsub) | USER username | ADDR ip:port | LADDR ip:port | SKIPME (yes | no)) ...",
         subcommands: &[],
         run: kill,
     },

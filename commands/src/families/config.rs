@@ -55,7 +55,7 @@ pub const COMMANDS: &[Command] = &[Command {
             wire_id: 183,
             arity: 2,
             keys: Keys::NONE,
-            flags: OPERATORS,
+            flags: OPERATORS.and(Flags::KEYSPACE),
             group: Group::Server,
             since: "2.0.0",
             complexity: "O(N), N commands times serving threads",
@@ -101,7 +101,7 @@ fn get(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let found = call.node.settings.matching(&patterns);
     call.reply.map(found.len());
     for (name, text) in found {
-        call.reply.bulk_str(name);
+        call.reply.bulk(name);
         call.reply.bulk(&text);
     }
     Ok(())
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn get_takes_patterns_and_answers_a_map() {
         let mut t = Testkit::new();
-        assert_eq!(t.run("CONFIG GET Databases"), "*2\r\n$9\r\ndatabases\r\n$2\r\n16\r\n");
+        assert_eq!(t.run("CONFIG GET Databases"), "*2\r\n$9\r\nDatabases\r\n$2\r\n16\r\n");
         assert_eq!(t.run("CONFIG GET nope"), "*0\r\n");
         let both = "$9\r\nmaxmemory\r\n$1\r\n0\r\n$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n";
         assert_eq!(t.resp3().run("CONFIG GET maxmemory-p* maxmemor? MAXMEMORY"), format!("%2\r\n{both}"));

@@ -224,7 +224,7 @@ fn count(call: &mut Call<'_, '_>, act: impl Fn(Slot<'_>) -> bool) -> usize {
 
 fn del(call: &mut Call<'_, '_>) -> Result<(), Error> {
     if call.args.len() - 1 > SLICE_KEYS {
-        return call.run_job(Box::new(Removal { request: call.args.to_owned(), next: 1, db: call.db(), removed: 0 }));
+        return call.run_job(Box::new(Removal { next: 1, removed: 0 }));
     }
     let removed = count(call, remove);
     call.reply.integer(removed as i64);
@@ -233,20 +233,19 @@ fn del(call: &mut Call<'_, '_>) -> Result<(), Error> {
 
 /// A DEL of many keys, one by one.
 struct Removal {
-    request: OwnedRequest,
+    /// Argument to go on with.
     next: usize,
-    db: Db,
     removed: i64,
 }
 
 impl Job for Removal {
     fn step(&mut self, call: &mut Call<'_, '_>) -> Result<Progress, Error> {
-        let args = self.request.as_args();
+        let (args, db) = (call.args, call.db());
         let end = args.len().min(self.next + SLICE_KEYS);
         for index in self.next..end {
             let key = args.at(index);
             let kh = call.hash_of(key);
-            self.removed += i64::from(call.store.one(self.db, kh, key, &call.cx, remove));
+            self.removed += i64::from(call.store.one(db, kh, key, &call.cx, remove));
         }
         self.next = end;
         if end < args.len() {

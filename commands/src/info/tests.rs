@@ -1,3 +1,5 @@
+//! The text of INFO: sections, fields, and numbers that move.
+
 use super::{ROWS, Section, human};
 use crate::testkit::Testkit;
 use std::collections::HashSet;

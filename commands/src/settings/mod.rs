@@ -205,14 +205,15 @@ impl Settings {
     }
 
     /// Names (aliases too) that match one of the patterns, with the texts in force: each once, in the table's order,
-    /// all of one instant.
-    pub fn matching(&self, patterns: &[&[u8]]) -> Vec<(&'static str, Vec<u8>)> {
+    /// all of one instant. A name asked for without a glob is spelled as it was asked for.
+    pub fn matching<'p>(&self, patterns: &[&'p [u8]]) -> Vec<(&'p [u8], Vec<u8>)> {
         let values = self.values.read();
-        let mut found = Vec::new();
+        let mut found: Vec<(&[u8], Vec<u8>)> = Vec::new();
         for (row, value) in SETTINGS.iter().zip(&**values) {
-            for name in row.names() {
-                if patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes(), true)) {
-                    found.push((name, value.text()));
+            for name in row.names().map(str::as_bytes) {
+                if let Some(pattern) = patterns.iter().find(|pattern| glob::matches(pattern, name, true)) {
+                    let literal = pattern.eq_ignore_ascii_case(name);
+                    found.push((if literal { *pattern } else { name }, value.text()));
                 }
             }
         }

@@ -1,10 +1,12 @@
+//! The settings table: sound rows, changes all or none, typed copies.
+
 use super::kind::Kind;
 use super::*;
 use std::collections::HashSet;
 
-fn shown(settings: &Settings, pattern: &str) -> Vec<(&'static str, String)> {
+fn shown<'p>(settings: &Settings, pattern: &'p str) -> Vec<(&'p str, String)> {
     let texts = settings.matching(&[pattern.as_bytes()]).into_iter();
-    texts.map(|(name, text)| (name, String::from_utf8(text).unwrap())).collect()
+    texts.map(|(name, text)| (std::str::from_utf8(name).unwrap(), String::from_utf8(text).unwrap())).collect()
 }
 
 fn refused(settings: &Settings, pairs: &[(&str, &str)]) -> (String, String) {
@@ -137,7 +139,9 @@ fn matching_names_each_once() {
     let settings = Settings::default();
     let found = settings.matching(&[b"maxmemory*", b"MAXMEMORY", b"nope", b"databases"]);
     let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["maxmemory", "maxmemory-policy", "maxmemory-samples", "databases"]);
+    assert_eq!(names, [&b"maxmemory"[..], b"maxmemory-policy", b"maxmemory-samples", b"databases"]);
+    assert_eq!(shown(&settings, "DataBases"), [("DataBases", "16".into())], "spelled as asked for");
+    assert_eq!(shown(&settings, "DataBase?"), [("databases", "16".into())]);
     let all: usize = SETTINGS.iter().map(|row| row.names().count()).sum();
     assert_eq!(settings.matching(&[b"*"]).len(), all);
 }

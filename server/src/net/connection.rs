@@ -3,6 +3,7 @@
 use commands::command::Command;
 use commands::effect::Job;
 use commands::session::Session;
+use core::ops::Range;
 use core::sync::atomic::Ordering;
 use protocol::{Decoder, Output, Span};
 use rustix::buffer::spare_capacity;
@@ -34,7 +35,9 @@ pub enum Hold {
 pub struct LongCommand {
     pub job: Box<dyn Job>,
     pub command: &'static Command,
+    /// Positions of arguments, and which of them are this request's.
     pub spans: Vec<Span>,
+    pub args: Range<usize>,
     pub request_bytes: usize,
     pub elapsed_ns: u64,
 }

@@ -11,7 +11,7 @@
 
 use super::connection::{Hold, LongCommand, Received};
 use super::reactor::Reactor;
-use super::slots::Token;
+use super::slots::{Slots, Token};
 use crate::clock::Ticks;
 use commands::call::Call;
 use commands::command::Command;
@@ -233,6 +233,7 @@ impl Reactor {
             }
         }
         let mut before = clock.ticks();
+        let mut long: Vec<Token> = Vec::new();
         for item in items.drain(..) {
             let input = &mut inputs[item.input as usize];
             let Some(connection) = slots.find(input.token) else { continue };
@@ -299,10 +300,12 @@ impl Reactor {
                             connection.hold = Some(Hold::Job(Box::new(LongCommand {
                                 job,
                                 command,
-                                spans: spans[item.spans.clone()].to_vec(),
+                                spans: Vec::new(),
+                                args: item.spans.clone(),
                                 request_bytes: item.bytes.len(),
                                 elapsed_ns,
                             })));
+                            long.push(input.token);
                             advance = false;
                         }
                     }
@@ -316,6 +319,26 @@ impl Reactor {
             }
             if input.commands >= TURN_COMMANDS || connection.output.len() >= TURN_REPLY_BYTES {
                 input.settled = true;
+            }
+        }
+        if !long.is_empty() {
+            Self::hand_over_spans(slots, spans, &long);
+        }
+    }
+
+    /// Gives long commands the positions of their arguments: to the last one the vector itself, since a request of a
+    /// million arguments is not worth copying.
+    #[cold]
+    fn hand_over_spans(slots: &mut Slots, spans: &mut Vec<Span>, long: &[Token]) {
+        for (at, token) in long.iter().enumerate() {
+            let Some(Hold::Job(command)) = slots.find(*token).and_then(|connection| connection.hold.as_mut()) else {
+                continue;
+            };
+            if at + 1 == long.len() {
+                command.spans = mem::take(spans);
+            } else {
+                command.spans = spans[command.args.clone()].to_vec();
+                command.args = 0..command.spans.len();
             }
         }
     }
@@ -454,7 +477,7 @@ impl Reactor {
         self.draws = self.draws.wrapping_add(1);
         let mut call = Call {
             command: long.command,
-            args: Args::new(&pending[..long.request_bytes], &long.spans),
+            args: Args::new(&pending[..long.request_bytes], &long.spans[long.args.clone()]),
             first_hash: None,
             reply: ReplyWriter::new(output, session.protocol),
             session,

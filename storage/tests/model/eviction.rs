@@ -301,3 +301,22 @@ fn equal_tags_do_not_confuse_the_queues() {
         store.invariants();
     }
 }
+
+/// Values of new keys that grow and shrink in place, inside the entry or outside, are booked where the entry stands.
+#[test]
+fn edits_of_queued_entries_are_booked() {
+    let store = limited(1, 64 * MIB, Policy::AllKeysLru);
+    batch(&store, |access| {
+        for number in 0..50 {
+            assert!(write(access, DB, number, &vec![1; 700 * number as usize], None));
+            for grown in [10, 5000, 40_000] {
+                let (key, kh) = (name(number), access.hash(&name(number)));
+                let edit = |bytes: &mut Vec<u8>| bytes.resize(bytes.len() + grown, 2);
+                access.one(DB, kh, &key, &cx(0), |slot| slot.live().expect("put").edit(edit));
+                access.one(DB, kh, &key, &cx(0), |slot| slot.live().expect("put").edit(Vec::shrink_to_fit));
+                store.invariants();
+            }
+        }
+        (0..50).for_each(|number| assert!(live(access, DB, number)));
+    });
+}

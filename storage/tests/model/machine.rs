@@ -124,7 +124,7 @@ impl Machine {
             }
             Op::Truncate { name, len } => self.edit(name, |bytes| bytes.truncate(len)),
             Op::SetDeadline { name, ttl_ms } => {
-                let deadline = ttl_ms.map(|ttl| (self.reference.now + ttl).min(storage::limits::MAX_DEADLINE_MS));
+                let deadline = ttl_ms.map(|ttl| self.reference.now + ttl);
                 if let Some(entry) = self.reference.live(name).cloned() {
                     self.one(name, |slot| slot.live().expect("live").set_deadline(deadline.map(Millis)));
                     if entry.deadline != deadline {

@@ -93,7 +93,6 @@ impl Reference {
 
     /// What a put with this deadline leaves: the deadline may have passed.
     pub fn put(&mut self, name: (u8, u16), val: Val, deadline: Option<u64>) {
-        let deadline = deadline.map(|deadline| deadline.min(storage::limits::MAX_DEADLINE_MS));
         if deadline.is_some_and(|deadline| deadline <= self.now) {
             self.remove(name);
             return;

@@ -39,7 +39,9 @@ def incr(caches):
     cache.set("n", 1, timeout=100)
     same((cache.incr("n"), cache.incr("n", 9), cache.decr("n", 1)), (2, 11, 10))
     between(90, cache.ttl("n"), 100)
-    raises(ValueError, "", cache.incr, "none")
+    # django-redis increments by script; where there is no EVAL, by GET and SET, which stumble over a missing key.
+    has_scripts = b"eval" in cache.client.get_client().command_list()
+    raises(ValueError if has_scripts else TypeError, "", cache.incr, "none")
 
 
 def touch(caches):

@@ -119,22 +119,19 @@ struct Filter<'a> {
     kind: Option<Kind>,
     address: Option<&'a [u8]>,
     local_address: Option<&'a [u8]>,
-    min_age_s: Option<u64>,
     skip_me: bool,
 }
 
 impl<'a> Filter<'a> {
     const BAD_ID: Error = Error::err("client-id should be greater than 0");
-    const BAD_AGE: Error = Error::err("maxage is not an integer or out of range");
 
     fn by_address(address: &'a [u8]) -> Self {
         let address = Some(address);
-        Self { id: None, kind: None, address, local_address: None, min_age_s: None, skip_me: false }
+        Self { id: None, kind: None, address, local_address: None, skip_me: false }
     }
 
     fn parse(call: &Call<'a, '_>) -> Result<Self, Error> {
-        let mut filter =
-            Self { id: None, kind: None, address: None, local_address: None, min_age_s: None, skip_me: true };
+        let mut filter = Self { id: None, kind: None, address: None, local_address: None, skip_me: true };
         let positive = |value: &[u8]| parse_i64(value).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
         for index in (2..call.args.len()).step_by(2) {
             let Some(value) = call.args.get(index + 1) else { return Err(Error::SYNTAX) };
@@ -147,22 +144,17 @@ impl<'a> Filter<'a> {
                 b"user" => return Err(help::quoting("No such user '", value, "'")),
                 b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip_me = true,
                 b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip_me = false,
-                b"maxage" => {
-                    parse_i64(value).ok_or(Self::BAD_AGE)?;
-                    filter.min_age_s = Some(positive(value).ok_or(Error::err("maxage should be greater than 0"))?);
-                }
                 _ => return Err(Error::SYNTAX),
             }
         }
         Ok(filter)
     }
 
-    fn fits(&self, client: &Client, now_ms: u64) -> bool {
+    fn fits(&self, client: &Client) -> bool {
         self.id.is_none_or(|id| id == client.id)
             && self.kind.is_none_or(|kind| kind == Kind::Normal)
             && self.address.is_none_or(|address| address == client.address.as_bytes())
             && self.local_address.is_none_or(|address| address == client.local_address.as_bytes())
-            && self.min_age_s.is_none_or(|age| now_ms.saturating_sub(client.connected_ms) / 1000 >= age)
     }
 }
 
@@ -185,7 +177,7 @@ pub(super) fn kill(call: &mut Call<'_, '_>) -> Result<(), Error> {
 /// Closes all that fit; how many there were. The caller's own connection still gets its reply.
 fn kill_all(call: &mut Call<'_, '_>, filter: &Filter<'_>) -> i64 {
     let mut killed = 0;
-    for client in living(call).iter().filter(|client| filter.fits(client, call.cx.now.0)) {
+    for client in living(call).iter().filter(|client| filter.fits(client)) {
         if client.id == call.session.client.id {
             if !filter.skip_me {
                 call.effects.push(Effect::Close);

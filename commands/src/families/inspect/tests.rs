@@ -1,3 +1,5 @@
+//! OBJECT and MEMORY.
+
 use crate::host::ProcessStats;
 use crate::testkit::Testkit;
 use storage::Policy;

@@ -1,3 +1,5 @@
+//! COMMAND and its subcommands.
+
 use crate::table;
 use crate::testkit::Testkit;
 

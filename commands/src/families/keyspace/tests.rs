@@ -1,3 +1,5 @@
+//! Commands on keys of any type and on whole databases.
+
 use crate::effect::SLICE_KEYS;
 use crate::testkit::{Testkit, draws};
 use std::collections::BTreeMap;

@@ -1,3 +1,5 @@
+//! SCAN and KEYS, whole and in slices.
+
 use crate::effect::SLICE_KEYS;
 use crate::testkit::{Testkit, draws};
 use std::collections::{BTreeMap, BTreeSet};

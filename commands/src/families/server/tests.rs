@@ -1,3 +1,5 @@
+//! Commands about the server itself.
+
 use crate::effect::Effect;
 use crate::node::VERSION;
 use crate::testkit::{START_MS, Testkit};

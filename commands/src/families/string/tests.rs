@@ -1,3 +1,5 @@
+//! Strings, command by command.
+
 use crate::testkit::{START_MS, Testkit};
 
 const NULL: &str = "$-1\r\n";

@@ -1,3 +1,5 @@
+//! MULTI, EXEC, DISCARD, WATCH and UNWATCH, alone and against other connections.
+
 use crate::call::Call;
 use crate::clients::Client;
 use crate::dispatch::dispatch;
