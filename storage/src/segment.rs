@@ -397,3 +397,52 @@ impl Segment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::NewValue;
+
+    /// Keys are tags.
+    fn tag_of(key: &[u8]) -> u64 {
+        u64::from(u32::from_le_bytes(key.try_into().expect("a tag"))) << 32
+    }
+
+    /// Two buckets filled by keys that have them as first choice bear no overflow mark; one more key goes to the stash
+    /// and must be found there, by key and by tag, and survive a rebuild.
+    #[test]
+    fn a_stashed_entry_is_found() {
+        let hasher = Hasher::Fixed(tag_of);
+        let placing = Placing { hasher: &hasher, stripe_bits: 0 };
+        let mut segment = Segment::new(0, 40);
+        let buckets = segment.buckets.len();
+        let is = |tag: &u32, first, second| {
+            let choice = Choice::of(*tag, buckets);
+            (choice.first, choice.second) == (first, second)
+        };
+        let tags: Vec<u32> = (0..u32::MAX)
+            .filter(|tag| is(tag, 2, 5))
+            .take(SLOTS + 1)
+            .chain((0..u32::MAX).filter(|tag| is(tag, 5, 2)).take(SLOTS))
+            .collect();
+        let (extra, tags) = tags.split_first().expect("fifteen");
+        let place = |tag: &u32| Place::of_tag(*tag);
+        let insert = |segment: &mut Segment, tag: &u32| {
+            segment.insert(place(tag), Slot::new(&tag.to_le_bytes(), NewValue::Int(1), None, 0, false), placing)
+        };
+        tags.iter().for_each(|tag| {
+            insert(&mut segment, tag);
+        });
+        assert!(segment.stash.is_empty() && segment.buckets.iter().all(|bucket| !bucket.has_overflow()));
+        let at = insert(&mut segment, extra);
+        assert_eq!((segment.stash.len(), segment.len()), (1, 2 * SLOTS + 1));
+        assert_eq!(segment.find(place(extra), &extra.to_le_bytes()), Some(at));
+        assert_eq!(segment.find_tag(*extra, placing)[..], [at]);
+        segment.rebuild(2 * buckets, placing);
+        for tag in tags.iter().chain([extra]) {
+            let at = segment.find(place(tag), &tag.to_le_bytes()).expect("kept");
+            assert_eq!(segment.slot(at).key(), tag.to_le_bytes());
+        }
+        assert_eq!(segment.iter().count(), segment.len());
+    }
+}

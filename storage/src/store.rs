@@ -136,6 +136,11 @@ impl Store {
         self.memory.charge(-(freed as i64));
         if empty {
             self.flushed_tables.fetch_sub(1, Ordering::Relaxed);
+            let mut flushed = self.flushed.lock();
+            if flushed.is_empty() {
+                // The queue itself can be large after a flush of all databases.
+                *flushed = VecDeque::new();
+            }
         } else {
             self.flushed.lock().push_front(table);
         }

@@ -7,7 +7,6 @@ use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::effect::{Job, Progress, SLICE_KEYS};
 use crate::error::Error;
-use protocol::OwnedRequest;
 use smallvec::SmallVec;
 use storage::limits::DATABASES;
 use storage::{Db, KeyHash, Kind, Slot};

@@ -67,7 +67,7 @@ fn the_limit_holds_at_full_rate() {
                 }
                 let mut random = Random(7);
                 let mut number = 1000;
-                let phases = [(100, 50_000), (60_000, 400), (300_000, 60), (20, 30_000), (5000, 3000)];
+                let phases = [(100, 30_000), (60_000, 300), (300_000, 60), (20, 15_000), (5000, 2000)];
                 for (len, writes) in phases {
                     let value = vec![1; len];
                     for _ in 0..writes {

@@ -19,7 +19,7 @@ fn tick_until_done(access: &mut Access<'_>, cx: &Cx) {
 /// round of ticks nothing is left whose deadline passed more than two seconds ago.
 #[test]
 fn nothing_stays_stale_after_a_round_of_ticks() {
-    schedules(60, |mut random| {
+    schedules(40, |mut random| {
         let store = Store::new(layout(random.below(LAYOUTS as u64) as usize));
         let mut participant = store.join();
         let mut access = participant.batch();

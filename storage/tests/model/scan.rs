@@ -137,7 +137,7 @@ fn walk_under_changes(mut random: Random) {
 
 #[test]
 fn a_walk_is_exact_under_any_schedule() {
-    schedules(400, walk_under_changes);
+    schedules(250, walk_under_changes);
 }
 
 /// A step returns at most a few times COUNT keys, and a walk over a table that stands still takes few more steps than

@@ -26,7 +26,7 @@ fn run(layout: usize, ticking: Ticking, ops: &[Op]) -> Vec<u64> {
 }
 
 proptest! {
-    #![proptest_config(config(60))]
+    #![proptest_config(config(40))]
 
     #[test]
     fn any_sequence_equals_the_reference(layout in 0..LAYOUTS, ops in proptest::collection::vec(limited(), 1..70)) {
@@ -35,7 +35,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(24))]
+    #![proptest_config(config(16))]
 
     #[test]
     fn lazy_expiry_equals_eager(layout in 0..LAYOUTS, ops in proptest::collection::vec(unlimited(), 1..60)) {
