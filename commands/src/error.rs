@@ -116,8 +116,7 @@ impl Error {
     pub const WRONG_TYPE: Self =
         Self::fixed(Code::WrongType, "Operation against a key holding the wrong kind of value");
     /// Login failed.
-    pub const WRONG_PASS: Self =
-        Self::fixed(Code::WrongPass, "invalid username-password pair or user is disabled.");
+    pub const WRONG_PASS: Self = Self::fixed(Code::WrongPass, "invalid username-password pair or user is disabled.");
     /// Login is required first.
     pub const NO_AUTH: Self = Self::fixed(Code::NoAuth, "Authentication required.");
     /// Login is required first, or together with HELLO.
@@ -129,8 +128,7 @@ impl Error {
     /// HELLO asked for a protocol that does not exist.
     pub const NO_PROTO: Self = Self::fixed(Code::NoProto, "unsupported protocol version");
     /// A command of the transaction was refused when it was queued.
-    pub const EXEC_ABORT: Self =
-        Self::fixed(Code::ExecAbort, "Transaction discarded because of previous errors.");
+    pub const EXEC_ABORT: Self = Self::fixed(Code::ExecAbort, "Transaction discarded because of previous errors.");
     /// The memory limit is reached and nothing can be evicted.
     pub const OOM: Self = Self::fixed(Code::Oom, "command not allowed when used memory > 'maxmemory'.");
 

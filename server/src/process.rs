@@ -58,7 +58,6 @@ pub fn machine_bytes() -> u64 {
     container.map_or(machine, |container: u64| container.min(machine))
 }
 
-
 /// Raises the limit of open files to at least `wanted`; gives the limit now in force.
 pub fn raise_open_files(wanted: u64) -> u64 {
     let now = getrlimit(Resource::Nofile);

@@ -92,7 +92,10 @@ fn of_a_flag_given_twice_the_last_wins() {
     let (first, last) = (File::new("first", "port: 1"), File::new("last", "port: 2"));
     assert_eq!(settings(&["--config", first.path(), "--config", last.path()], &[]).number("port"), 2);
     let limits = ["--client-output-buffer-limit", "normal 1 0 0", "--client-output-buffer-limit", "pubsub 2 0 0"];
-    assert_eq!(settings(&limits, &[]).text("client-output-buffer-limit"), "normal 1 0 0 slave 268435456 67108864 60 pubsub 2 0 0");
+    assert_eq!(
+        settings(&limits, &[]).text("client-output-buffer-limit"),
+        "normal 1 0 0 slave 268435456 67108864 60 pubsub 2 0 0"
+    );
 }
 
 #[test]

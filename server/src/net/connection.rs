@@ -163,7 +163,8 @@ impl Connection {
             let result = rustix::net::recv(&self.fd, spare_capacity(&mut self.tail), RecvFlags::DONTWAIT);
             match received(result.map(|(n, _)| n)) {
                 Received::Bytes(bytes) => total += bytes,
-                Received::Nothing if total > 0 => return Received::Bytes(total),
+                // An end after some bytes comes up again with the next event.
+                _ if total > 0 => return Received::Bytes(total),
                 end => return end,
             }
             let full = self.tail.len() == self.tail.capacity();
@@ -197,9 +198,9 @@ impl Connection {
         total
     }
 
-    /// Bytes of memory held by the buffers.
+    /// Bytes of memory held by the buffers. Shared values are not among them: the store counts those.
     pub fn buffer_bytes(&self) -> usize {
-        self.tail.capacity() + self.output.buffer_bytes() + self.output.shared_bytes()
+        self.tail.capacity() + self.output.buffer_bytes()
     }
 
     /// Shows others how this connection stands.

@@ -38,6 +38,8 @@ const TICK_BUDGET_NS: u64 = 200_000;
 const TICK_BUDGET_MAX_NS: u64 = 3_200_000;
 /// Longest time without letting the runtime's other tasks run, ns.
 const YIELD_AFTER_NS: u64 = 500_000;
+/// Time in which requests already on their way are still answered at the end, ms.
+const STOP_GRACE_MS: u64 = 200;
 /// Longest time spent on sending what is left at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -70,7 +72,8 @@ pub struct Reactor {
     next_stripe: usize,
     tick_budget_ns: u64,
     ticks_done: u64,
-    stopping: bool,
+    /// Until when requests already on their way are still answered; set once the end was asked for.
+    stop_by_ms: Option<u64>,
 }
 
 impl Reactor {
@@ -102,7 +105,7 @@ impl Reactor {
             next_stripe: 0,
             tick_budget_ns: TICK_BUDGET_NS,
             ticks_done: 0,
-            stopping: false,
+            stop_by_ms: None,
         })
     }
 
@@ -115,12 +118,17 @@ impl Reactor {
             events.clear();
             // A core with work left over looks for more without waiting.
             rustix::io::retry_on_intr(|| {
-                epoll::wait(self.epoll.get_ref(), spare_capacity(&mut events), Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+                epoll::wait(
+                    self.epoll.get_ref(),
+                    spare_capacity(&mut events),
+                    Some(&Timespec { tv_sec: 0, tv_nsec: 0 }),
+                )
             })?;
-            if events.is_empty() && self.carried.is_empty() && !self.has_slices() {
-                if self.stopping {
-                    return self.drain();
-                }
+            let idle = events.is_empty() && self.carried.is_empty() && !self.has_slices();
+            if self.stop_by_ms.is_some_and(|stop_by_ms| idle || self.now_ms > stop_by_ms) {
+                return self.drain();
+            }
+            if idle {
                 let mut guard = self.epoll.readable().await?;
                 yielded = self.clock.ticks();
                 // Cleared now and not after the next wait: what becomes ready from here on sets it again.
@@ -165,7 +173,7 @@ impl Reactor {
             match mail {
                 Mail::Connection(newcomer) => self.welcome(newcomer),
                 Mail::LookAround => self.look_around(),
-                Mail::Stop => self.stopping = true,
+                Mail::Stop => self.stop_by_ms = Some(self.now_ms + STOP_GRACE_MS),
             }
         }
     }
@@ -259,8 +267,7 @@ impl Reactor {
                 break;
             }
         }
-        self.tick_budget_ns =
-            if late { (self.tick_budget_ns * 2).min(TICK_BUDGET_MAX_NS) } else { TICK_BUDGET_NS };
+        self.tick_budget_ns = if late { (self.tick_budget_ns * 2).min(TICK_BUDGET_MAX_NS) } else { TICK_BUDGET_NS };
     }
 
     /// Idle clients, and output above its soft limit. Looks at every connection, every 100 ms, only where one of these
@@ -302,9 +309,7 @@ impl Reactor {
             }
             let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
             let wait = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-            rustix::io::retry_on_intr(|| {
-                epoll::wait(self.epoll.get_ref(), spare_capacity(&mut events), Some(&wait))
-            })?;
+            rustix::io::retry_on_intr(|| epoll::wait(self.epoll.get_ref(), spare_capacity(&mut events), Some(&wait)))?;
         }
     }
 }
