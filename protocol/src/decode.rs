@@ -12,6 +12,10 @@ use crate::limits::{Limits, MAX_ARGS_UNAUTHENTICATED, MAX_BULK_BYTES_UNAUTHENTIC
 use crate::number::parse_i64;
 use crate::request::Span;
 
+/// Arguments that must have arrived before room is made for all that the count line announced (8 MiB at most): growing
+/// by doubling would copy megabytes in the middle of a wake-up.
+const MANY_SPANS: usize = 64 * 1024;
+
 /// What a call of [`Decoder::decode`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -190,6 +194,9 @@ impl Decoder {
         self.step(1);
         let mut partial = std::mem::take(&mut self.partial);
         let Some(consumed) = self.arguments(input, limits, &mut partial, self.at, self.left)? else {
+            if partial.len() >= MANY_SPANS && partial.capacity() - partial.len() < self.left as usize {
+                partial.reserve_exact(self.left as usize);
+            }
             self.partial = partial;
             return Ok(self.incomplete(input));
         };

@@ -146,17 +146,15 @@ impl Connection {
         received(rustix::net::recv(&self.fd, buffer, RecvFlags::DONTWAIT).map(|(n, _)| n))
     }
 
-    /// Receives behind the pending bytes. Room is made for what came so far once more at most: nothing is reserved
-    /// because a peer announced it.
+    /// Receives behind the pending bytes, which the room made for more follows: nothing is reserved because a peer
+    /// announced it.
     pub fn receive_more(&mut self) -> Received {
         if self.tail_at > 0 && self.tail_at >= self.tail.len() / 2 {
             self.tail.drain(..self.tail_at);
             self.tail_at = 0;
         }
-        let pending = self.tail.len() - self.tail_at;
-        let room = self.wanted.clamp(RECV_BYTES, pending.max(RECV_BYTES));
-        if self.tail.capacity() - self.tail.len() < room.min(RECV_BYTES) {
-            self.tail.reserve(room);
+        if self.tail.capacity() - self.tail.len() < RECV_BYTES {
+            self.tail.reserve(room_behind(self.tail.len()));
         }
         let mut total = 0;
         loop {
@@ -200,7 +198,7 @@ impl Connection {
 
     /// Bytes of memory held by the buffers. Shared values are not among them: the store counts those.
     pub fn buffer_bytes(&self) -> usize {
-        self.tail.capacity() + self.output.buffer_bytes()
+        self.tail.len().max(self.tail.capacity().min(RECV_BYTES)) + self.output.buffer_bytes()
     }
 
     /// Shows others how this connection stands.
@@ -210,6 +208,17 @@ impl Connection {
         client.query_bytes.store(self.pending().len() as u64, Ordering::Relaxed);
         client.query_room.store((self.tail.capacity() - self.tail.len()) as u64, Ordering::Relaxed);
         client.output_bytes.store(self.output.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Room made behind `pending` bytes. In few large steps: a copy of megabytes would hold up the other connections, while
+/// room that nothing has been written to yet takes no memory, only addresses.
+fn room_behind(pending: usize) -> usize {
+    match pending {
+        0..0x1_0000 => RECV_BYTES,
+        0x1_0000..0x10_0000 => 2 << 20,
+        0x10_0000..0x400_0000 => 128 << 20,
+        _ => 1 << 30,
     }
 }
 

@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::inbox::{Mail, Newcomer};
 use super::slots::{Slots, Token};
 use super::turn::Batch;
-use crate::clock::Clock;
+use crate::clock::{Clock, Ticks};
 use crate::shared::Shared;
 use commands::clients::Client;
 use commands::families::transaction;
@@ -19,6 +19,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
+use rustix::net::{RecvFlags, Shutdown};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 use std::io;
 use std::sync::Arc;
@@ -33,13 +34,17 @@ const EVENTS: usize = 256;
 const TICK_MS: u64 = 25;
 /// Ticks in which every stripe is visited once: a second, the grain of the expiry wheel.
 const TICKS_PER_ROUND: usize = 40;
-/// Time a tick may take, ns; doubled while it leaves work undone, up to the second number.
+/// Time a tick may spend on reclaiming, ns; doubled while it leaves work undone, up to the second number.
 const TICK_BUDGET_NS: u64 = 200_000;
-const TICK_BUDGET_MAX_NS: u64 = 3_200_000;
+const TICK_BUDGET_MAX_NS: u64 = 800_000;
+/// While work is left undone a busy core reclaims between ticks too, at most this share of its time: one part in.
+const RECLAIM_SHARE: u64 = 5;
 /// Longest time without letting the runtime's other tasks run, ns.
 const YIELD_AFTER_NS: u64 = 500_000;
 /// Time in which requests already on their way are still answered at the end, ms.
 const STOP_GRACE_MS: u64 = 200;
+/// Reads of a connection that is being closed: a peer that keeps sending is not read for ever.
+const PARTING_READS: usize = 64;
 /// Longest time spent on sending what is left at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -71,6 +76,9 @@ pub struct Reactor {
     /// Where the next tick goes on among the stripes, and what it may spend.
     next_stripe: usize,
     tick_budget_ns: u64,
+    /// Whether the last reclaiming left work undone, and when it ended.
+    late: bool,
+    reclaimed: Ticks,
     ticks_done: u64,
     /// Until when requests already on their way are still answered; set once the end was asked for.
     stop_by_ms: Option<u64>,
@@ -91,7 +99,6 @@ impl Reactor {
             stats: Arc::clone(&shared.node.workers[core]),
             participant: shared.store.join(),
             now_ms: clock.now_ms(),
-            clock,
             seed,
             draws: 0,
             limits: Limits::DEFAULT,
@@ -104,8 +111,11 @@ impl Reactor {
             timer,
             next_stripe: 0,
             tick_budget_ns: TICK_BUDGET_NS,
+            late: false,
+            reclaimed: clock.ticks(),
             ticks_done: 0,
             stop_by_ms: None,
+            clock,
         })
     }
 
@@ -150,6 +160,9 @@ impl Reactor {
                 self.tend_held();
             }
             let now = self.clock.ticks();
+            if self.late && self.clock.ns_between(self.reclaimed, now) > self.tick_budget_ns * RECLAIM_SHARE {
+                self.reclaim();
+            }
             if self.clock.ns_between(yielded, now) > YIELD_AFTER_NS {
                 tokio::task::yield_now().await;
                 yielded = now;
@@ -215,6 +228,9 @@ impl Reactor {
         transaction::reset_transaction(&mut connection.session, &mut self.participant.batch());
         self.shared.node.clients.unregister(connection.session.client.id);
         self.shared.loads[self.core].fetch_sub(1, Ordering::Relaxed);
+        if !connection.broken {
+            part(&connection.fd);
+        }
         // Closing the descriptor takes it out of the epoll set.
     }
 
@@ -255,7 +271,7 @@ impl Reactor {
         let share = access.stripes().div_ceil(cores);
         let cx = Cx { now: Millis(self.now_ms), seed: self.seed };
         let mut left = share.div_ceil(TICKS_PER_ROUND);
-        let mut late = false;
+        self.late = false;
         while left > 0 {
             let done = access.tick(self.core * share + self.next_stripe, 1, &cx);
             if done {
@@ -263,11 +279,14 @@ impl Reactor {
                 left -= 1;
             }
             if self.clock.ns_between(begin, self.clock.ticks()) > self.tick_budget_ns {
-                late = left > 0;
+                self.late = left > 0;
                 break;
             }
         }
-        self.tick_budget_ns = if late { (self.tick_budget_ns * 2).min(TICK_BUDGET_MAX_NS) } else { TICK_BUDGET_NS };
+        drop(access);
+        self.reclaimed = self.clock.ticks();
+        self.tick_budget_ns =
+            if self.late { (self.tick_budget_ns * 2).min(TICK_BUDGET_MAX_NS) } else { TICK_BUDGET_NS };
     }
 
     /// Idle clients, and output above its soft limit. Looks at every connection, every 100 ms, only where one of these
@@ -310,6 +329,19 @@ impl Reactor {
             let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
             let wait = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
             rustix::io::retry_on_intr(|| epoll::wait(self.epoll.get_ref(), spare_capacity(&mut events), Some(&wait)))?;
+        }
+    }
+}
+
+/// Tells the peer that nothing more comes, and reads away what it has sent: closing with unread bytes would reset the
+/// connection, which can destroy replies on their way and looks like a failure of the network.
+fn part(fd: &OwnedFd) {
+    let mut unread = [0; 4096];
+    let _ = rustix::net::shutdown(fd, Shutdown::Write);
+    for _ in 0..PARTING_READS {
+        match rustix::net::recv(fd, &mut unread, RecvFlags::DONTWAIT) {
+            Ok((bytes, _)) if bytes > 0 => {}
+            _ => break,
         }
     }
 }

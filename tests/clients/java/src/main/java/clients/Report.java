@@ -136,12 +136,14 @@ final class Report {
             if (!kind.isInstance(error)) {
                 throw new AssertionError("got " + error + ", wanted a " + kind.getSimpleName(), error);
             }
+            StringBuilder chain = new StringBuilder();
             for (Throwable cause = error; cause != null; cause = cause.getCause()) {
                 if (String.valueOf(cause.getMessage()).contains(text)) {
                     return;
                 }
+                chain.append(chain.isEmpty() ? "" : " because of ").append(cause);
             }
-            throw new AssertionError("got " + error + ", wanted the text " + text, error);
+            throw new AssertionError("got " + chain + ", wanted the text " + text, error);
         }
         throw new AssertionError("no error, wanted one with " + text);
     }
