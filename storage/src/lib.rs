@@ -16,6 +16,7 @@ mod hash;
 pub mod limits;
 mod memory;
 mod prefetch;
+mod room;
 mod scan;
 mod segment;
 mod slot;

@@ -4,6 +4,7 @@
 //! does), [`connection`] (bytes in, bytes out).
 
 pub mod connection;
+pub mod hold;
 pub mod inbox;
 pub mod listener;
 pub mod reactor;

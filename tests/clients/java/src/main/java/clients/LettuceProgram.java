@@ -114,6 +114,23 @@ public final class LettuceProgram {
         raises(RedisCommandExecutionException.class, text, () -> say(redis, name, words));
     }
 
+    /**
+     * Fails unless connecting is refused with the text. Lettuce itself closes the connection then, and now and then reports that
+     * instead of the refusal: such a round says nothing about the server and is repeated.
+     */
+    private static void refused(String text, Check check) {
+        for (int round = 0; ; round++) {
+            try {
+                raises(RedisException.class, text, check);
+                return;
+            } catch (AssertionError error) {
+                if (round == 20 || !error.getMessage().contains("Connection closed prematurely")) {
+                    throw error;
+                }
+            }
+        }
+    }
+
     private static final Map<String, Shared> SHARED = new LinkedHashMap<>();
 
     static {
@@ -128,9 +145,9 @@ public final class LettuceProgram {
         SHARED.put("password", (redis, protocol) -> {
             same(locked(protocol, u -> u.setAuthentication(PASSWORD)).set("secret", "kept"), "OK");
             same(locked(protocol, u -> u.setAuthentication("default", PASSWORD)).get("secret"), "kept");
-            raises(RedisException.class, "WRONGPASS invalid username-password pair or user is disabled.",
+            refused("WRONGPASS invalid username-password pair or user is disabled.",
                 () -> locked(protocol, u -> u.setAuthentication("guess")).ping());
-            raises(RedisException.class, "NOAUTH ", () -> locked(protocol, u -> { }).get("secret"));
+            refused("NOAUTH ", () -> locked(protocol, u -> { }).get("secret"));
             fails(redis, "without any password configured for the default user", "AUTH", "superfluous");
         });
         SHARED.put("database", (redis, protocol) -> {

@@ -1,0 +1,175 @@
+//! Room for writes: how memory is brought below its limit before a command, and which keys it would cost.
+
+use crate::access::{Access, Held, REAP_RECORDS};
+use crate::evict::Policy;
+use crate::hash::KeyHash;
+use crate::limits::{CATCH_UP_BYTES, DATABASES, SPARING_STRIPES, VICTIMS_PER_WRITE};
+use crate::store::Store;
+use crate::stripe::{Db, Physical, Stripe};
+use crate::table::is_past;
+use crate::time::{Cx, draw};
+use smallvec::SmallVec;
+
+impl Access<'_> {
+    /// Makes sure that a write of about `need` bytes near `kh` may go on: evicts by the policy while memory is above
+    /// its limit, a few victims at a time. False if the limit is exceeded and nothing can be evicted.
+    #[inline]
+    pub fn make_room(&mut self, kh: Option<KeyHash>, need: u64, cx: &Cx) -> bool {
+        let memory = &self.store.memory;
+        let limit = memory.limit();
+        if limit == 0 || memory.used() + need <= limit {
+            return true;
+        }
+        self.evict_for(kh, need, cx)
+    }
+
+    #[cold]
+    fn evict_for(&mut self, kh: Option<KeyHash>, need: u64, cx: &Cx) -> bool {
+        let store = self.store;
+        let memory = &store.memory;
+        // A stripe in hand knows of bytes that the global count does not.
+        let fits = |unflushed: i64| memory.used().saturating_add_signed(unflushed) + need <= memory.limit();
+        while !fits(0) && store.free_flushed() {}
+        if need > memory.limit() {
+            return false;
+        }
+        let stripes = store.stripes.len();
+        let first = kh.map_or(draw(cx.seed, 1) as usize % stripes, |kh| kh.stripe(store.stripe_bits));
+        // A stripe below half its share spares its keys while a near one has more.
+        let half_share = memory.dataset() / stripes as u64 / 2;
+        let over = memory.used().saturating_sub(memory.limit());
+        let mut hunt = Hunt { store, cx, spare_below: 0, victims: 0, freed: 0, goal: need + over.min(CATCH_UP_BYTES) };
+        // A search that may find nothing (few or no keys may go) looks only where the key would lie.
+        let reach = if memory.policy() == Policy::NoEviction { 1 } else { stripes };
+        let passes =
+            (0..reach.min(SPARING_STRIPES)).map(|step| (step, half_share)).chain((0..reach).map(|step| (step, 0)));
+        for (step, spare_below) in passes {
+            if fits(0) || hunt.is_done() {
+                return true;
+            }
+            hunt.spare_below = spare_below;
+            let index = (first + step) % stripes;
+            match &mut self.held {
+                Held::Stripes(held) => match held.binary_search_by_key(&(index as u32), |(stripe, _)| *stripe) {
+                    Ok(at) => hunt.evict_in(&mut held[at].1, &fits),
+                    // Waiting for it could be waiting for each other.
+                    Err(_) => {
+                        if let Some(mut stripe) = store.stripes[index].0.try_lock() {
+                            hunt.evict_in(&mut stripe, &fits);
+                        }
+                    }
+                },
+                _ => hunt.evict_in(&mut store.stripes[index].0.lock(), &fits),
+            }
+        }
+        // Whatever was freed makes room for as much: the limit is not run over any further.
+        fits(0) || hunt.freed >= need && hunt.victims > 0
+    }
+
+    /// Keys that eviction would take to free about `bytes`; nothing is removed.
+    pub fn nominate(&mut self, bytes: u64, cx: &Cx) -> Vec<(Db, Box<[u8]>)> {
+        let store = self.store;
+        let (env, policy) = (store.env(), store.memory.policy());
+        let mut nominated: Vec<(Db, Box<[u8]>)> = Vec::new();
+        let mut gathered = 0;
+        let first = draw(cx.seed, 2) as usize % store.stripes.len();
+        for step in 0..store.stripes.len() {
+            self.with_stripe((first + step) % store.stripes.len(), |stripe| {
+                for physical in stripe.occupied() {
+                    let db = store.logical(physical);
+                    stripe.with_table(physical, &store.memory, |table| {
+                        let Some(victim) = table.victim(policy, cx, step as u64, env) else {
+                            return;
+                        };
+                        let slot = table.slot(victim.at);
+                        let (key, memory, small) = (slot.key().into(), slot.memory(), slot.in_small());
+                        if small {
+                            table.with_queues(|table| table.queues().requeue(victim.place.tag()));
+                        }
+                        gathered += memory;
+                        nominated.push((db, key));
+                    });
+                }
+            });
+            if gathered >= bytes {
+                break;
+            }
+        }
+        nominated
+    }
+}
+
+/// A search for victims on behalf of one write.
+struct Hunt<'h> {
+    store: &'h Store,
+    cx: &'h Cx,
+    /// Stripes with fewer bytes are left alone.
+    spare_below: u64,
+    victims: usize,
+    freed: u64,
+    /// Bytes to free before the write goes on, fit or not.
+    goal: u64,
+}
+
+impl Hunt<'_> {
+    fn is_done(&self) -> bool {
+        self.victims >= VICTIMS_PER_WRITE && self.freed >= self.goal
+    }
+
+    /// Evicts entries of one stripe while `fits` says no, the expired ones first. The table of a victim is drawn by
+    /// bytes, so that no small database pays for a large one.
+    fn evict_in(&mut self, stripe: &mut Stripe, fits: &impl Fn(i64) -> bool) {
+        let (store, cx, env) = (self.store, self.cx, self.store.env());
+        let policy = store.memory.policy();
+        for physical in stripe.occupied() {
+            stripe.with_table(physical, &store.memory, |table| table.reap(REAP_RECORDS, cx, env));
+        }
+        // Tables where a search found nothing, as a set of bits.
+        let mut barren = 0u16;
+        while !self.is_done() && !fits(stripe.unflushed()) && stripe.bytes() >= self.spare_below {
+            let nth = stripe.counts.evicted;
+            let Some(physical) = heaviest_draw(stripe, cx, nth, barren) else {
+                break;
+            };
+            let before = stripe.bytes();
+            let gone = stripe.with_table(physical, &store.memory, |table| {
+                let victim = table.victim(policy, cx, nth, env)?;
+                let slot = table.remove(victim.at, victim.place, env);
+                // Dead, but its second has not come up in the wheel.
+                let was_dead = is_past(slot.deadline(), cx);
+                table.expired += u64::from(was_dead);
+                Some((!was_dead).then(|| store.hasher().hash(slot.key())))
+            });
+            self.freed += before.saturating_sub(stripe.bytes());
+            match gone {
+                None => {
+                    barren |= 1 << physical.0;
+                    continue;
+                }
+                Some(None) => {}
+                Some(Some(kh)) => {
+                    stripe.changed(store.logical(physical), kh);
+                    stripe.counts.evicted += 1;
+                }
+            }
+            self.victims += 1;
+        }
+        stripe.settle(&store.memory);
+    }
+}
+
+/// A table drawn by the bytes it takes, of those not in `barren`.
+fn heaviest_draw(stripe: &Stripe, cx: &Cx, nth: u64, barren: u16) -> Option<Physical> {
+    let weigh = |physical: Physical| (physical, stripe.table(physical).map_or(0, |table| table.bytes()));
+    let fertile = stripe.occupied().filter(|physical| barren >> physical.0 & 1 == 0);
+    let tables: SmallVec<[(Physical, u64); DATABASES]> = fertile.map(weigh).collect();
+    let total: u64 = tables.iter().map(|(_, bytes)| bytes).sum();
+    let mut point = draw(cx.seed ^ 0xE71C, nth).checked_rem(total)?;
+    for (physical, bytes) in &tables {
+        if point < *bytes {
+            return Some(*physical);
+        }
+        point -= bytes;
+    }
+    None
+}
