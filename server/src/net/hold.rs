@@ -68,7 +68,7 @@ impl Reactor {
         let Some(Hold::Job(mut long)) = connection.hold.take() else { return };
         let before = self.clock.ticks();
         let mut effects = Vec::new();
-        let mut access: Access<'_> = self.participant.batch();
+        let mut access = self.participant.batch();
         let (pending, session, output) = connection.parts();
         self.draws = self.draws.wrapping_add(1);
         let mut call = Call {
