@@ -323,3 +323,41 @@ fn answers_stay_with_their_connection() {
     }
     assert_eq!(conns[0].read_within(Duration::from_millis(20)), Err(Broken::Timeout("\"\"".into())));
 }
+
+/// Whatever the server has not read, a connection it closes ends like any other: replies arrive, then the end.
+#[test]
+fn a_closed_connection_ends_without_a_reset() {
+    let server = Server::start();
+    if server.kind() != Kind::Millpond {
+        eprintln!("left out: a genuine Redis resets");
+        return;
+    }
+    let rest = request(&["PING"]).repeat(9000);
+    let end = |conn: &mut Conn, why: &str| {
+        let mut byte = [0];
+        assert_eq!(conn.read_raw(&mut byte).map_err(|e| e.to_string()), Ok(0), "{why}");
+    };
+    let cases: [(&[u8], Reply); 2] = [
+        (b"QUIT\r\n", Reply::Status("OK".into())),
+        (b"*1\r\n$x\r\n", error("ERR Protocol error: invalid bulk length")),
+    ];
+    let mut admin = server.connect();
+    for round in 0..50 {
+        for (last, reply) in &cases {
+            let mut conn = server.connect();
+            // An error: the server was quicker.
+            let _ = conn.send(&[last, rest.as_slice()].concat());
+            assert_eq!(conn.read().as_ref(), Ok(reply), "round {round}");
+            end(&mut conn, "after the last reply");
+        }
+        // While clients are paused nothing of the victim is read.
+        let mut victim = server.connect();
+        let id = victim.cmd("CLIENT ID").expect_int();
+        assert_eq!(admin.cmd("CLIENT PAUSE 100000"), Reply::Status("OK".into()));
+        victim.send(&request(&["PING"])).unwrap();
+        victim.send(&rest).unwrap();
+        assert_eq!(admin.cmd(&format!("CLIENT KILL ID {id}")), Reply::Int(1));
+        end(&mut victim, "killed");
+        assert_eq!(admin.cmd("CLIENT UNPAUSE"), Reply::Status("OK".into()));
+    }
+}
