@@ -81,6 +81,16 @@ impl<'a> Args<'a> {
         self.spans.iter().map(|span| span.len as usize).sum()
     }
 
+    /// Appends the request as clients send it: an array of bulk strings.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("*{}\r\n", self.len()).as_bytes());
+        for arg in self.iter() {
+            out.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            out.extend_from_slice(arg);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// A copy that outlives the receive buffer; holds the arguments only, not the framing around
     /// them.
     pub fn to_owned(&self) -> OwnedRequest {

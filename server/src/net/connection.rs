@@ -140,6 +140,12 @@ impl Connection {
         self.tail.extend_from_slice(bytes);
     }
 
+    /// Puts bytes before the pending ones.
+    pub fn put_back(&mut self, mut bytes: Vec<u8>) {
+        bytes.extend_from_slice(self.pending());
+        (self.tail, self.tail_at) = (bytes, 0);
+    }
+
     /// Receives into a shared buffer; for connections with nothing pending.
     pub fn receive_into(&mut self, buffer: &mut [u8]) -> Received {
         debug_assert!(self.pending().is_empty());

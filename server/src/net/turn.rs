@@ -69,6 +69,8 @@ struct Input {
     parsed: usize,
     run: usize,
     commands: usize,
+    /// A request run before that is to be decoded once more, before all others.
+    again: Vec<u8>,
     /// Nothing more to parse in this turn.
     settled: bool,
 }
@@ -123,7 +125,8 @@ impl Reactor {
                 return taken;
             }
             let Some(connection) = self.slots.find(*token) else { continue };
-            let mut input = Input { token: *token, arena: None, parsed: 0, run: 0, commands: 0, settled: false };
+            let mut input =
+                Input { token: *token, arena: None, parsed: 0, run: 0, commands: 0, again: Vec::new(), settled: false };
             let carried = mem::take(&mut connection.carried);
             let received = if !connection.reading || connection.closing {
                 Received::Nothing
@@ -178,9 +181,14 @@ impl Reactor {
                 Some(range) => &mut arena[range.clone()],
                 None => connection.pending_mut(),
             };
-            for _ in 0..round {
+            for nth in 0..round {
                 let first_span = spans.len();
                 let start = input.parsed;
+                // Decoding an inline request rewrites its bytes: it is parsed alone, so that it is never parsed twice.
+                let inline = bytes.get(start).is_some_and(|byte| *byte != b'*');
+                if inline && nth > 0 {
+                    break;
+                }
                 match decoder.decode(&mut bytes[start..], &limits, spans) {
                     Ok(Status::Complete { consumed, .. }) => {
                         input.parsed += consumed;
@@ -194,6 +202,9 @@ impl Reactor {
                             db,
                             what: What::Request(lookup),
                         });
+                        if inline {
+                            break;
+                        }
                     }
                     Ok(Status::Skipped { consumed }) => {
                         input.parsed += consumed;
@@ -281,6 +292,13 @@ impl Reactor {
             let after = clock.ticks();
             let elapsed_ns = clock.ns_between(mem::replace(&mut before, after), after);
             let command = call.command;
+            if outcome == Outcome::Pending
+                && bytes[0] != b'*'
+                && call.effects.iter().any(|effect| matches!(effect, Effect::Postpone))
+            {
+                // It will be decoded anew, in the form that bears that.
+                call.args.encode(&mut input.again);
+            }
             if outcome != Outcome::Pending {
                 dispatch::account(&call, outcome, elapsed_ns);
             }
@@ -294,7 +312,7 @@ impl Reactor {
                         Effect::HoldUntil(until_ms) => connection.hold = Some(Hold::Until(until_ms)),
                         Effect::Postpone => {
                             connection.hold = Some(Hold::Pause);
-                            advance = false;
+                            advance = !input.again.is_empty();
                         }
                         Effect::Continue(job) => {
                             connection.hold = Some(Hold::Job(Box::new(LongCommand {
@@ -331,16 +349,18 @@ impl Reactor {
         for at in 0..self.batch.inputs.len() {
             let input = &mut self.batch.inputs[at];
             let (token, run, parsed) = (input.token, input.run, input.parsed);
-            let arena = input.arena.take();
+            let (arena, again) = (input.arena.take(), mem::take(&mut input.again));
             let Some(connection) = self.slots.find(token) else { continue };
             match arena {
                 Some(range) if run < range.len() => connection.keep(&self.batch.arena[range][run..]),
                 Some(_) => {}
                 None => connection.consume(run),
             }
+            if !again.is_empty() {
+                connection.put_back(again);
+            }
             if parsed > run && !connection.closing {
                 // Requests parsed beyond the last one run are parsed again: the decoder stands between requests.
-                debug_assert!(connection.decoder.is_idle() || connection.hold.is_none());
                 connection.decoder = protocol::Decoder::new();
             }
             // More whole requests may be waiting: those beyond this turn's share, or beyond a round.
