@@ -7,6 +7,10 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
+/// Most bytes of a receive buffer's free room that are taken for memory: what lies beyond is address space that was
+/// reserved for a large request and never touched.
+const TOUCHED_ROOM_BYTES: u64 = 64 << 10;
+
 /// One connection as others see it.
 #[derive(Debug)]
 pub struct Client {
@@ -38,9 +42,9 @@ pub struct Client {
     pub watching: AtomicU32,
     /// Bytes of its queued transaction.
     pub queued_bytes: AtomicU64,
-    /// Bytes received but not run yet, and room in the receive buffer.
+    /// Bytes received but not run yet.
     pub query_bytes: AtomicU64,
-    /// Capacity of the receive buffer.
+    /// Room left in the receive buffer: address space, not all of it memory.
     pub query_room: AtomicU64,
     /// Bytes of replies waiting to be sent.
     pub output_bytes: AtomicU64,
@@ -109,6 +113,17 @@ impl Client {
             address.parse().is_ok_and(|address: core::net::SocketAddr| address.ip().to_canonical().is_loopback())
         };
         self.is_unix || is_loopback(&self.address)
+    }
+
+    /// Bytes of memory its receive buffer holds beyond what waits in it, at most 64 KiB.
+    pub fn query_free_bytes(&self) -> u64 {
+        self.query_room.load(Ordering::Relaxed).min(TOUCHED_ROOM_BYTES)
+    }
+
+    /// Bytes of memory its buffers and its queued transaction take.
+    pub fn memory_bytes(&self) -> u64 {
+        let parts = [&self.query_bytes, &self.output_bytes, &self.queued_bytes];
+        self.query_free_bytes() + parts.iter().map(|part| part.load(Ordering::Relaxed)).sum::<u64>()
     }
 
     /// Asks its core to close the connection; false if somebody did before.
@@ -181,6 +196,11 @@ impl Clients {
         all
     }
 
+    /// Bytes of memory that the buffers and queued transactions of all clients take.
+    pub fn memory_bytes(&self) -> u64 {
+        self.by_id.iter().map(|entry| entry.value().memory_bytes()).sum()
+    }
+
     /// How many are connected.
     pub fn len(&self) -> usize {
         self.by_id.len()
@@ -220,6 +240,7 @@ impl Clients {
 #[cfg(test)]
 mod tests {
     use super::{Client, Clients, is_valid_name};
+    use core::sync::atomic::Ordering;
 
     fn client(id: u64, address: &str, is_unix: bool) -> Client {
         Client::new(id, 0, address.into(), "127.0.0.1:6379".into(), 9, is_unix, 0)
@@ -264,6 +285,20 @@ mod tests {
         for address in ["10.0.0.1:1", "[2001:db8::1]:1", "localhost:1"] {
             assert!(!client(1, address, false).is_local(), "{address}");
         }
+    }
+
+    #[test]
+    fn reserved_room_is_no_memory() {
+        let clients = Clients::default();
+        for (id, room) in [(1, 100), (2, 1 << 30)] {
+            let client = clients.register(client(id, "127.0.0.1:1", false));
+            client.query_room.store(room, Ordering::Relaxed);
+            client.query_bytes.store(7, Ordering::Relaxed);
+            client.output_bytes.store(20, Ordering::Relaxed);
+            client.queued_bytes.store(3000, Ordering::Relaxed);
+            assert_eq!(client.memory_bytes(), room.min(65_536) + 3027);
+        }
+        assert_eq!(clients.memory_bytes(), 100 + 65_536 + 2 * 3027);
     }
 
     #[test]

@@ -185,6 +185,11 @@ impl Command {
         if self.arity >= 0 { len == self.arity as usize } else { len >= self.arity.unsigned_abs().into() }
     }
 
+    /// Whether this is a row below a container such as CLIENT.
+    pub fn is_subcommand(&self) -> bool {
+        self.name.contains('|')
+    }
+
     /// The name without its parent's.
     pub fn own_name(&self) -> &'static str {
         self.name.rsplit('|').next().unwrap_or(self.name)

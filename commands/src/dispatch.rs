@@ -3,12 +3,14 @@
 use crate::call::Call;
 use crate::command::{Command, Flags};
 use crate::effect::{Effect, Job, Progress};
-use crate::error::Error;
-use crate::families::transaction;
+use crate::error::{Error, QUOTED_BYTES, quoted};
+use crate::families::{help, transaction};
+use crate::node::Node;
 use crate::session::{Replies, Transaction};
+use crate::stats::WorkerStats;
 use crate::table::Lookup;
 use core::sync::atomic::Ordering;
-use protocol::{Args, Mark};
+use protocol::{Args, Mark, ProtocolError, ReplyWriter};
 
 /// How a command ended, for the books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,14 +158,26 @@ pub(crate) fn run(call: &mut Call<'_, '_>) -> Outcome {
 
 #[cold]
 fn refuse(call: &mut Call<'_, '_>, error: &Error) {
-    call.stats.errors.add(1);
-    call.node.count_error(error.code.word());
-    call.reply.error_bytes(&error.line());
+    answer(&mut call.reply, call.node, call.stats, error);
+}
+
+/// Writes an error reply and counts it.
+fn answer(reply: &mut ReplyWriter<'_>, node: &Node, stats: &WorkerStats, error: &Error) {
+    stats.errors.add(1);
+    node.count_error(error.code.word());
+    reply.error_bytes(&error.line());
+}
+
+/// Answers bytes that are no request, and counts the error. Nothing the peer sent after them can be understood: the
+/// connection is to be closed.
+#[cold]
+pub fn malformed(reply: &mut ReplyWriter<'_>, node: &Node, stats: &WorkerStats, error: &ProtocolError) {
+    answer(reply, node, stats, &Error::because(error.to_string()));
 }
 
 fn queue(call: &mut Call<'_, '_>) {
     let transaction = call.session.transaction.get_or_insert_with(Transaction::default);
-    transaction.queued.push((call.command, call.args.to_owned()));
+    transaction.push(call.command, call.args.to_owned());
     call.session.client.queued.store(transaction.queued.len() as i64, Ordering::Relaxed);
     call.reply.simple("QUEUED");
 }
@@ -208,11 +222,11 @@ pub fn account(call: &Call<'_, '_>, outcome: Outcome, elapsed_ns: u64) {
         row.latencies.get_or_init(Default::default).record(elapsed_ns);
     }
     let slower_than_us = live.slowlog_slower_than_us.load(Ordering::Relaxed);
-    if slower_than_us >= 0 && elapsed_ns >= slower_than_us as u64 * 1000 {
+    if slower_than_us >= 0 && elapsed_ns >= (slower_than_us as u64).saturating_mul(1000) {
         note_slow(call, elapsed_ns / 1000);
     }
     let threshold_ms = live.latency_threshold_ms.load(Ordering::Relaxed);
-    if threshold_ms > 0 && elapsed_ns >= threshold_ms * 1_000_000 {
+    if threshold_ms > 0 && elapsed_ns >= threshold_ms.saturating_mul(1_000_000) {
         let event = if call.command.flags.has(Flags::FAST) { "fast-command" } else { "command" };
         node.latency.record(event, call.cx.now.seconds(), elapsed_ns / 1_000_000);
     }
@@ -239,15 +253,8 @@ fn note_slow(call: &Call<'_, '_>, duration_us: u64) {
     call.node.slowlog.record(call.args, duration_us, call.cx.now.seconds(), &client.address, &name, max_len);
 }
 
-/// Bytes of a name or of an argument list that an error quotes.
-const QUOTED_BYTES: usize = 128;
-
 #[cold]
 fn unknown_command(args: Args<'_>) -> Error {
-    let name = args.at(0);
-    let mut text = b"unknown command '".to_vec();
-    text.extend_from_slice(&name[..name.len().min(QUOTED_BYTES)]);
-    text.extend_from_slice(b"', with args beginning with: ");
     let mut listed = Vec::new();
     for arg in args.iter().skip(1) {
         if listed.len() >= QUOTED_BYTES {
@@ -255,17 +262,15 @@ fn unknown_command(args: Args<'_>) -> Error {
         }
         let room = QUOTED_BYTES - listed.len();
         listed.push(b'\'');
-        listed.extend_from_slice(&arg[..arg.len().min(room)]);
+        listed.extend_from_slice(quoted(arg, room));
         listed.extend_from_slice(b"' ");
     }
-    text.extend_from_slice(&listed);
-    Error::quoting(text)
+    let mut error = Error::quoting("unknown command '", args.at(0), "', with args beginning with: ");
+    error.text.to_mut().append(&mut listed);
+    error
 }
 
 #[cold]
 fn unknown_subcommand(parent: &Command, name: &[u8]) -> Error {
-    let mut text = b"unknown subcommand '".to_vec();
-    text.extend_from_slice(&name[..name.len().min(QUOTED_BYTES)]);
-    text.extend_from_slice(format!("'. Try {} HELP.", parent.name.to_uppercase()).as_bytes());
-    Error::quoting(text)
+    help::unfit("unknown subcommand", parent, name)
 }

@@ -19,11 +19,12 @@ pub enum Code {
     Loading,
     Readonly,
     NoPerm,
+    Denied,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Err,
         Self::WrongType,
         Self::WrongPass,
@@ -36,6 +37,7 @@ impl Code {
         Self::Loading,
         Self::Readonly,
         Self::NoPerm,
+        Self::Denied,
     ];
 
     /// The word itself.
@@ -53,8 +55,17 @@ impl Code {
             Self::Loading => "LOADING",
             Self::Readonly => "READONLY",
             Self::NoPerm => "NOPERM",
+            Self::Denied => "DENIED",
         }
     }
+}
+
+/// Bytes of a peer's word, or list of words, that an error quotes.
+pub(crate) const QUOTED_BYTES: usize = 128;
+
+/// What of a peer's word is quoted where there is room for `room` bytes.
+pub(crate) fn quoted(word: &[u8], room: usize) -> &[u8] {
+    &word[..word.len().min(room)]
 }
 
 /// An error reply. Its text may quote the peer's bytes.
@@ -81,8 +92,9 @@ impl Error {
         Self { code: Code::Err, text: Cow::Owned(text.into().into_bytes()) }
     }
 
-    /// `ERR` with a text that quotes bytes of the peer.
-    pub fn quoting(text: Vec<u8>) -> Self {
+    /// `ERR` with a word of the peer between two texts. Of a long word only the first 128 bytes are quoted.
+    pub fn quoting(before: &str, word: &[u8], after: &str) -> Self {
+        let text = [before.as_bytes(), quoted(word, QUOTED_BYTES), after.as_bytes()].concat();
         Self { code: Code::Err, text: Cow::Owned(text) }
     }
 
@@ -129,6 +141,14 @@ impl Error {
     pub const NO_PROTO: Self = Self::fixed(Code::NoProto, "unsupported protocol version");
     /// A command of the transaction was refused when it was queued.
     pub const EXEC_ABORT: Self = Self::fixed(Code::ExecAbort, "Transaction discarded because of previous errors.");
+    /// All places for connections are taken.
+    pub const TOO_MANY_CLIENTS: Self = Self::err("max number of clients reached");
+    /// A peer on another machine, in protected mode.
+    pub const PROTECTED: Self = Self::fixed(
+        Code::Denied,
+        "Millpond runs in protected mode: no password is set, so only connections from this machine are served. \
+         To serve others set a password (requirepass), or, on a network you trust, turn protected-mode off.",
+    );
     /// The memory limit is reached and nothing can be evicted.
     pub const OOM: Self = Self::fixed(Code::Oom, "command not allowed when used memory > 'maxmemory'.");
 

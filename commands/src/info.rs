@@ -237,9 +237,7 @@ pub const ROWS: &[Row] = &[
     field(Mem, "allocator_active", |f| f.process().resident_bytes.to_string()),
     field(Mem, "allocator_resident", |f| f.process().resident_bytes.to_string()),
     field(Mem, "mem_fragmentation_ratio", |f| format!("{:.2}", ratio(f.process().resident_bytes, f.memory().used()))),
-    field(Mem, "mem_clients_normal", |f| {
-        f.over_clients(|c| &c.query_room).chain(f.over_clients(|c| &c.output_bytes)).sum::<u64>().to_string()
-    }),
+    field(Mem, "mem_clients_normal", |f| f.node().clients.memory_bytes().to_string()),
     fixed(Mem, "mem_allocator", "mimalloc"),
     field(Mem, "lazyfree_pending_objects", |f| f.call.store.store().flushed_pending().to_string()),
     fixed(Mem, "lazyfreed_objects", "0"),

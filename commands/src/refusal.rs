@@ -1,22 +1,32 @@
 //! What a connection is told that will not be served.
 
+use crate::error::Error;
 use protocol::{Output, Protocol, ReplyWriter};
 
-fn error(text: &str) -> Vec<u8> {
+fn reply(error: &Error) -> Vec<u8> {
     let mut output = Output::new();
-    ReplyWriter::new(&mut output, Protocol::Resp2).error(text);
+    ReplyWriter::new(&mut output, Protocol::Resp2).error_bytes(&error.line());
     output.as_single().unwrap_or_default().to_vec()
 }
 
 /// `maxclients` are connected.
 pub fn too_many_clients() -> Vec<u8> {
-    error("ERR max number of clients reached")
+    reply(&Error::TOO_MANY_CLIENTS)
 }
 
 /// Protected mode is on, no password is set, and the peer is on another machine.
 pub fn protected_mode() -> Vec<u8> {
-    error(
-        "DENIED Millpond runs in protected mode: no password is set, so only connections from this machine are served. \
-         To serve others set a password (requirepass), or, on a network you trust, turn protected-mode off.",
-    )
+    reply(&Error::PROTECTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{protected_mode, too_many_clients};
+
+    #[test]
+    fn each_is_one_error_reply() {
+        assert_eq!(too_many_clients(), b"-ERR max number of clients reached\r\n");
+        let text = String::from_utf8(protected_mode()).unwrap();
+        assert!(text.starts_with("-DENIED Millpond runs in protected mode: ") && text.ends_with(" off.\r\n"), "{text}");
+    }
 }

@@ -48,6 +48,8 @@ pub enum Replies {
 pub struct Transaction {
     /// In order of arrival.
     pub queued: Vec<(&'static Command, OwnedRequest)>,
+    /// Bytes of them.
+    pub bytes: usize,
     /// A command was refused: EXEC will abort.
     pub aborted: bool,
 }
@@ -88,6 +90,14 @@ impl Session {
 
     /// Bytes queued in a transaction.
     pub fn queued_bytes(&self) -> usize {
-        self.transaction.as_ref().map_or(0, |t| t.queued.iter().map(|(_, request)| request.heap_bytes()).sum())
+        self.transaction.as_ref().map_or(0, |transaction| transaction.bytes)
+    }
+}
+
+impl Transaction {
+    /// Adds a request.
+    pub fn push(&mut self, command: &'static Command, request: OwnedRequest) {
+        self.bytes += request.heap_bytes() + size_of::<(&Command, OwnedRequest)>();
+        self.queued.push((command, request));
     }
 }

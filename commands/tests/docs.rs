@@ -1,6 +1,8 @@
 //! docs/COMMANDS.md and docs/CONFIG.md say what the tables say. `UPDATE=1 cargo test -p millpond-commands --test docs`
 //! rewrites them.
 
+#![allow(clippy::disallowed_methods)]
+
 use commands::command::{Command, Group};
 use commands::settings::kind::Value;
 use commands::settings::table::{Class, SETTINGS, Setting};
@@ -63,8 +65,8 @@ fn command_line(row: &Command) -> String {
 fn commands() {
     let mut text = format!(
         "# Commands\n\n\
-         {} commands, of which {} are made of subcommands. Written by a test from the command table; `UPDATE=1 cargo test` \
-         rewrites it.\n\n\
+         {} commands, of which {} are made of subcommands. Written by a test from the command table; \
+         `UPDATE=1 cargo test -p millpond-commands --test docs` rewrites it.\n\n\
          In the usage lower-case words are arguments and upper-case words literal; `[..]` may be left out, `|` separates \
          alternatives, `...` marks what may be repeated. *Since* is the version of Redis that brought a command, and \
          behaviour is that of Redis {}.\n",
@@ -105,7 +107,8 @@ fn setting_line(row: &Setting) -> String {
 fn config() {
     let mut text = String::from(
         "# Settings\n\n\
-         Written by a test from the table of settings; `UPDATE=1 cargo test` rewrites it.\n\n\
+         Written by a test from the table of settings; \
+         `UPDATE=1 cargo test -p millpond-commands --test docs` rewrites it.\n\n\
          A setting can be given as a flag (`--maxmemory 1gb`, `--maxmemory=1gb`), as a variable (`MILLPOND_MAXMEMORY=1gb`), \
          or in the YAML file that `--config` or `MILLPOND_CONFIG` names (`maxmemory: 1gb`). Flags win over variables, \
          variables over the file, the file over the default. An unknown setting or a value that is none ends the start \

@@ -7,6 +7,7 @@
 //! Reading order: [`decode`] (requests), [`request`] (their arguments), [`reply`] (answers),
 //! [`number`] (text of numbers).
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod decode;
 pub mod error;

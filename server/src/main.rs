@@ -24,8 +24,9 @@ use tokio::signal::unix::{SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Descriptors beyond those of clients: listeners, epoll sets, timers, logs.
+/// Descriptors beyond those of clients: listeners and logs, and for each core epoll sets, timers and a bell.
 const OWN_FILES: u64 = 64;
+const OWN_FILES_PER_CORE: u64 = 8;
 
 fn main() -> ExitCode {
     let settings = match config::load() {
@@ -55,7 +56,8 @@ fn serve(settings: Settings) -> Result<(), String> {
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads as usize,
     };
-    limit_clients(&settings);
+    let own_files = OWN_FILES + OWN_FILES_PER_CORE * cores as u64;
+    limit_clients(&settings, own_files);
     settings.record("threads", &cores.to_string());
     settings.record("dir", &std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default());
 
@@ -67,7 +69,7 @@ fn serve(settings: Settings) -> Result<(), String> {
     settings.apply_memory(store.memory());
     let inboxes = (0..cores).map(|_| Inbox::new()).collect::<io::Result<Arc<[Inbox]>>>().map_err(told)?;
     let about = process::about(settings.text("config"));
-    let host = ProcessHost::new(Arc::clone(&inboxes), clock.clone(), about);
+    let host = ProcessHost::new(Arc::clone(&inboxes), clock.clone(), about, own_files);
     let node = Node::new(settings, cores, Box::new(host), run_id, clock.now_ms());
     // Shared by every thread to the end of the process: leaking it is its lifetime.
     let shared: &'static Shared = Box::leak(Box::new(Shared::new(store, node, inboxes)));
@@ -146,11 +148,11 @@ fn endpoints(settings: &Settings) -> Endpoints {
 }
 
 /// Makes sure that `maxclients` descriptors can be open, or lowers it and says so.
-fn limit_clients(settings: &Settings) {
+fn limit_clients(settings: &Settings, own_files: u64) {
     let wanted = count(settings, "maxclients");
-    let files = process::raise_open_files(wanted + OWN_FILES);
-    if files < wanted + OWN_FILES {
-        let possible = files.saturating_sub(OWN_FILES).max(1);
+    let files = process::raise_open_files(wanted + own_files);
+    if files < wanted + own_files {
+        let possible = files.saturating_sub(own_files).max(1);
         tracing::warn!(maxclients = wanted, now = possible, "lowered: the limit of open files is {files}");
         settings.record("maxclients", &possible.to_string());
     }

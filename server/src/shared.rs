@@ -96,12 +96,14 @@ pub struct ProcessHost {
     inboxes: Arc<[Inbox]>,
     clock: Clock,
     about: About,
+    /// Descriptors the server needs besides those of its clients.
+    own_files: u64,
 }
 
 impl ProcessHost {
     /// The host of the cores behind these letter boxes.
-    pub fn new(inboxes: Arc<[Inbox]>, clock: Clock, about: About) -> Self {
-        Self { inboxes, clock, about }
+    pub fn new(inboxes: Arc<[Inbox]>, clock: Clock, about: About, own_files: u64) -> Self {
+        Self { inboxes, clock, about, own_files }
     }
 }
 
@@ -123,6 +125,14 @@ impl Host for ProcessHost {
     fn setting_changed(&self, name: &str, text: &str) {
         if name == "loglevel" {
             crate::logging::set_level(text);
+        }
+        if name == "maxclients"
+            && let Ok(clients) = text.parse::<u64>()
+        {
+            let files = crate::process::raise_open_files(clients.saturating_add(self.own_files));
+            if files < clients.saturating_add(self.own_files) {
+                tracing::warn!(maxclients = clients, files, "more clients than files may be open");
+            }
         }
         let text = if name == "requirepass" { "(not shown)" } else { text };
         tracing::info!(setting = name, value = text, "changed");

@@ -7,6 +7,7 @@
 //! Start reading at [`Access::one`]; an entry is reached only through a [`LiveRef`].
 
 #![warn(missing_docs)]
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod access;
 mod entry;

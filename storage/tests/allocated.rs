@@ -1,5 +1,7 @@
 //! What the store says it uses against what it took from the allocator, both in the allocator's size classes.
 
+#![allow(clippy::disallowed_methods)]
+
 use std::alloc::{GlobalAlloc, Layout as Block, System};
 use std::sync::atomic::{AtomicI64, Ordering};
 use storage::{Access, Cx, Db, Layout, Millis, NewValue, Policy, Store, good_size};

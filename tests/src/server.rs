@@ -8,6 +8,7 @@
 
 use crate::conn::Conn;
 use crate::reply::Reply;
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// From the start of the process to the first PONG.
@@ -92,6 +94,7 @@ pub struct Server {
     password: Option<String>,
     child: Option<Child>,
     output: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
     home: Option<Home>,
     _exclusive: Option<MutexGuard<'static, ()>>,
 }
@@ -131,7 +134,15 @@ impl Server {
         let at = std::env::var("MILLPOND_ORACLE").ok()?;
         let at = at.to_socket_addrs().expect("MILLPOND_ORACLE is HOST:PORT").next().expect("MILLPOND_ORACLE resolves");
         let address = Address::Tcp(at);
-        Some(Server { address, password: None, child: None, output: Arc::default(), home: None, _exclusive: None })
+        Some(Server {
+            address,
+            password: None,
+            child: None,
+            output: Arc::default(),
+            readers: Vec::new(),
+            home: None,
+            _exclusive: None,
+        })
     }
 
     fn try_start(options: &Options) -> Result<Server, String> {
@@ -158,13 +169,13 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", binary().display()));
         let output = Arc::new(Mutex::new(Vec::new()));
-        capture(child.stdout.take(), &output);
-        capture(child.stderr.take(), &output);
+        let readers = vec![capture(child.stdout.take(), &output), capture(child.stderr.take(), &output)];
         let mut server = Server {
             address,
             password: options.password.clone(),
             child: Some(child),
             output,
+            readers,
             home: Some(home),
             _exclusive: None,
         };
@@ -255,15 +266,30 @@ impl Server {
 
     /// Asks the process to end (SIGTERM) without waiting for it.
     pub fn terminate(&self) {
-        let pid = self.pid().expect("only a child can be ended");
-        let pid = rustix::process::Pid::from_raw(pid as i32).expect("a child has a positive id");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the child is ours");
+        self.signal(Signal::TERM);
     }
 
-    /// Waits for the process to end by itself.
+    /// Asks the process to end as Ctrl-C does (SIGINT) without waiting for it.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.pid().expect("only a child can be ended");
+        let pid = rustix::process::Pid::from_raw(pid as i32).expect("a child has a positive id");
+        rustix::process::kill_process(pid, signal).expect("the child is ours");
+    }
+
+    /// Waits for the process to end by itself; then [`Server::output`] is complete.
     pub fn wait(&mut self) -> ExitStatus {
         let child = self.child.as_mut().expect("only a child can be waited for");
-        wait_for(child).unwrap_or_else(|| panic!("the server still runs after {EXIT_DEADLINE:?}:\n{}", self.output()))
+        let status = wait_for(child);
+        let status =
+            status.unwrap_or_else(|| panic!("the server still runs after {EXIT_DEADLINE:?}:\n{}", self.output()));
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        status
     }
 
     /// [`Server::terminate`], then [`Server::wait`].
@@ -404,7 +430,7 @@ pub fn free_port(ip: IpAddr) -> u16 {
     TcpListener::bind((ip, 0)).and_then(|listener| listener.local_addr()).expect("a loopback port").port()
 }
 
-fn capture<R: Read + Send + 'static>(from: Option<R>, into: &Arc<Mutex<Vec<u8>>>) {
+fn capture<R: Read + Send + 'static>(from: Option<R>, into: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
     let into = Arc::clone(into);
     let mut from = from.expect("the stream is piped");
     std::thread::spawn(move || {
@@ -412,7 +438,7 @@ fn capture<R: Read + Send + 'static>(from: Option<R>, into: &Arc<Mutex<Vec<u8>>>
         while let Ok(n @ 1..) = from.read(&mut chunk) {
             into.lock().unwrap().extend_from_slice(&chunk[..n]);
         }
-    });
+    })
 }
 
 /// A private empty folder, removed with the server. Its path is short: a socket path has at most 107 bytes.

@@ -12,10 +12,25 @@ const EDGES: &[(&str, &[&str])] = &[
     ("millpond", &["millpond-commands", "millpond-protocol", "millpond-storage"]),
 ];
 
+/// Members of the workspace that look at the others from outside; no edge of theirs ships.
+const OUTSIDE: &[&str] = &["millpond-tests", "millpond-benches"];
+
 /// Crates whose dependency trees hold no sockets, no runtime and no broker.
 const CORE: &[&str] = &["millpond-protocol", "millpond-storage", "millpond-commands"];
-const NOT_IN_CORE: &[&str] =
-    &["tokio", "mio", "socket2", "rustix", "rdkafka", "openraft", "axum", "hyper", "tracing", "mimalloc", "getrandom"];
+const NOT_IN_CORE: &[&str] = &[
+    "tokio",
+    "mio",
+    "socket2",
+    "rustix",
+    "rdkafka",
+    "openraft",
+    "axum",
+    "hyper",
+    "tracing",
+    "mimalloc",
+    "getrandom",
+    "quanta",
+];
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
@@ -44,6 +59,19 @@ fn graph(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
         graph.insert(names[&text(&node["id"])].clone(), wanted);
     }
     graph
+}
+
+#[test]
+fn every_member_has_its_edges_listed() {
+    let metadata = metadata();
+    let members = metadata["workspace_members"].as_array().expect("a list");
+    let packages = metadata["packages"].as_array().expect("a list").iter();
+    let found: BTreeSet<&str> = packages
+        .filter(|package| members.contains(&package["id"]))
+        .map(|package| package["name"].as_str().expect("a string"))
+        .collect();
+    let listed: BTreeSet<&str> = EDGES.iter().map(|(importer, _)| *importer).chain(OUTSIDE.iter().copied()).collect();
+    assert_eq!(found, listed, "members of the workspace, and those with edges listed");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Limits on connections, buffers, values and time.
 
 use millpond_tests::conn::{Broken, REPLY_DEADLINE};
+use millpond_tests::server::Kind;
 use millpond_tests::{Options, Reply, Server};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -55,18 +56,85 @@ fn a_slow_reader_is_cut_off_and_others_go_on() {
     // Far more than the limit and the buffers of the kernel hold.
     let requests = millpond_tests::words::request(&["GET", "big"]).repeat(1000);
     let _ = slow.send(&requests);
-    let id_gone = |other: &mut millpond_tests::Conn| {
-        let list = other.cmd("CLIENT LIST");
-        list.expect_text().lines().filter(|line| !line.is_empty()).count() == 1
-    };
     let deadline = Instant::now() + REPLY_DEADLINE;
-    while !id_gone(&mut other) {
+    while connections(&mut other) > 1 {
         assert!(Instant::now() < deadline, "the slow reader is still connected");
         assert_eq!(other.command(&["GET", "big"]).text().map(<[u8]>::len), Some(value.len()));
     }
     let (received, closed) = slow.drain(REPLY_DEADLINE);
     assert!(closed, "the slow reader is not cut off");
     assert!(received.len() < 1000 * value.len(), "everything was delivered: {} bytes", received.len());
+}
+
+/// How many connections CLIENT LIST shows.
+fn connections(conn: &mut millpond_tests::Conn) -> usize {
+    conn.cmd("CLIENT LIST").expect_text().lines().filter(|line| !line.is_empty()).count()
+}
+
+/// Above the soft limit a connection is cut off when its time is over, not before.
+#[test]
+fn a_slow_reader_has_the_seconds_of_the_soft_limit() {
+    let options = Options::default().flag("client-output-buffer-limit", "normal 0 64kb 1");
+    let Some(server) = Server::start_with(options) else { return };
+    let mut other = server.connect();
+    other.command(&["SET", "big", &"v".repeat(100_000)]);
+    let mut slow = server.connect();
+    assert_eq!(slow.cmd("PING"), pong());
+    let started = Instant::now();
+    // More than the buffers of the kernel hold, so that replies wait in the server.
+    let _ = slow.send(&millpond_tests::words::request(&["GET", "big"]).repeat(300));
+    // The connections of the readiness check are gone too.
+    while connections(&mut other) > 1 {
+        assert!(started.elapsed() < REPLY_DEADLINE, "the slow reader is still connected");
+    }
+    let lived = started.elapsed();
+    assert!(lived >= Duration::from_millis(900), "cut off after only {lived:?}");
+    let (_, closed) = slow.drain(REPLY_DEADLINE);
+    assert!(closed, "the slow reader is not cut off");
+    assert_eq!(other.cmd("STRLEN big"), Reply::Int(100_000));
+}
+
+/// A request that outgrows the limit before it is complete ends its connection; one below it is served.
+#[test]
+fn a_request_larger_than_the_query_buffer_is_cut_off() {
+    const LIMIT: usize = 1 << 20;
+    let Some(server) = Server::start_with(Options::default().flag("client-query-buffer-limit", "1mb")) else { return };
+    let mut other = server.connect();
+    assert_eq!(other.command(&["SET", "k", &"v".repeat(LIMIT / 2)]), Reply::Status("OK".into()));
+    let mut greedy = server.connect();
+    // Many arguments, none of them large, and no end.
+    let argument = b"$1000\r\n".iter().copied().chain([b'x'; 1000]).chain(*b"\r\n").collect::<Vec<u8>>();
+    // An error: the server was quicker.
+    let _ = greedy.send(&[b"*100000\r\n$4\r\nMGET\r\n".as_slice(), &argument.repeat(4 * LIMIT / 1000)].concat());
+    let (said, closed) = greedy.drain(REPLY_DEADLINE);
+    assert!(closed, "it may go on sending; it was told {:?}", String::from_utf8_lossy(&said));
+    assert_eq!(other.cmd("STRLEN k"), Reply::Int(LIMIT as i64 / 2));
+    assert_eq!(other.command(&["SET", "k", &"w".repeat(LIMIT / 2)]), Reply::Status("OK".into()));
+}
+
+#[test]
+fn a_request_has_at_most_1048576_arguments() {
+    const MOST: usize = 1 << 20;
+    let server = Server::start();
+    if server.kind() != Kind::Millpond {
+        eprintln!("left out: others take more arguments");
+        return;
+    }
+    let mut conn = server.connect();
+    let bytes = |count: usize| {
+        let mut bytes = format!("*{count}\r\n$6\r\nEXISTS\r\n").into_bytes();
+        bytes.extend(b"$1\r\nk\r\n".repeat(count - 1));
+        bytes
+    };
+    assert_eq!(conn.cmd("SET k v"), Reply::Status("OK".into()));
+    conn.send(&bytes(MOST)).unwrap();
+    assert_eq!(conn.read(), Ok(Reply::Int(MOST as i64 - 1)));
+    assert_eq!(conn.cmd("PING"), pong());
+    // An error: the server was quicker.
+    let _ = conn.send(&bytes(MOST + 1));
+    assert_eq!(conn.read(), Ok(Reply::Error("ERR Protocol error: invalid multibulk length".into())));
+    assert!(conn.is_closed());
+    assert_eq!(server.connect().cmd("PING"), pong());
 }
 
 #[test]

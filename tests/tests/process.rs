@@ -83,6 +83,53 @@ fn sigterm_without_clients_exits_with_0() {
 }
 
 #[test]
+fn sigint_exits_with_0() {
+    let Some(mut server) = Server::start_with(Options::default().flag("maxclients", "100")) else { return };
+    let mut conn = server.connect();
+    assert_eq!(conn.cmd("SET k v"), ok());
+    server.interrupt();
+    assert!(conn.is_closed());
+    let status = server.wait();
+    assert_eq!(status.code(), Some(0), "{status}\n{}", server.output());
+}
+
+/// A program that collects the lines meets one JSON object on each, from the start to the end of the process.
+#[test]
+fn json_logs_are_an_object_a_line() {
+    if is_oracle() {
+        eprintln!("left out: a genuine Redis has no JSON logs");
+        return;
+    }
+    let options = Options::default().flag("logformat", "json").flag("loglevel", "debug");
+    let Some(mut server) = Server::start_with(options) else { return };
+    let mut conn = server.connect();
+    // Whatever a peer says, a line stays a line.
+    conn.send(b"*1\r\n$\"x\n\r\n").unwrap();
+    assert!(matches!(conn.read(), Ok(Reply::Error(_))));
+    assert!(conn.is_closed());
+    let status = server.stop();
+    let output = server.output();
+    assert_eq!(status.code(), Some(0), "{status}\n{output}");
+    assert!(output.lines().count() >= 2, "the start and the end are logged:\n{output}");
+    for line in output.lines() {
+        let parsed: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
+        assert!(parsed.is_object() && parsed["level"].is_string(), "{line}");
+    }
+}
+
+/// Loopback is never refused, so what a start without protected mode changes is seen in the setting.
+#[test]
+fn protected_mode_can_be_off_from_the_start() {
+    let Some(server) = Server::start_with(Options::default().flag("protected-mode", "no")) else { return };
+    let mut conn = server.connect();
+    let pair = |value: &str| Reply::Array(vec![Reply::Bulk(b"protected-mode".into()), Reply::Bulk(value.into())]);
+    assert_eq!(conn.cmd("CONFIG GET protected-mode"), pair("no"));
+    assert_eq!(conn.cmd("CONFIG SET protected-mode yes"), ok());
+    assert_eq!(conn.cmd("CONFIG GET protected-mode"), pair("yes"));
+}
+
+#[test]
 fn shutdown_closes_without_an_answer_and_exits_with_0() {
     for words in ["SHUTDOWN", "shutdown nosave", "SHUTDOWN NOSAVE NOW FORCE"] {
         let Some(mut server) = Server::start_with(Options::default().flag("maxclients", "100")) else { return };

@@ -64,7 +64,7 @@ impl Recipe {
 
     fn flags(&self, port: u16, connections: usize) -> Vec<String> {
         let text = match self.kind {
-            Kind::Millpond => format!("--port {port} --threads 1"),
+            Kind::Millpond => format!("--port {port} --threads 1 --maxclients {connections}"),
             Kind::Redis => format!(
                 "--save '' --appendonly no --io-threads 1 --port {port} --bind 127.0.0.1 --maxclients {connections} --loglevel warning"
             ),

@@ -22,7 +22,7 @@ pub const COMMANDS: &[Command] = &[Command {
     flags: Flags::NONE,
     group: Group::Connection,
     since: "2.4.0",
-    complexity: "Depends on subcommand.",
+    complexity: "Depends on the subcommand",
     summary: "Commands about connections.",
     usage: "",
     subcommands: SUBCOMMANDS,
@@ -70,7 +70,7 @@ const SUBCOMMANDS: &[Command] = &[
         flags: ADMIN,
         group: Group::Connection,
         since: "2.4.0",
-        complexity: "O(n) in the number of connections",
+        complexity: "O(N), N being the number of connections",
         summary: "Returns a line for each connection, or for those of a type or number.",
         usage: "[TYPE (normal | master | replica | pubsub)] [ID client-id ...]",
         subcommands: &[],
@@ -84,7 +84,7 @@ const SUBCOMMANDS: &[Command] = &[
         flags: ADMIN,
         group: Group::Connection,
         since: "2.4.0",
-        complexity: "O(n) in the number of connections",
+        complexity: "O(N), N being the number of connections",
         summary: "Closes the connection with an address, or all that every filter fits.",
         usage: "ip:port | (ID client-id | TYPE (normal | master | slave | replica | pubsub) | USER username | ADDR ip:port | LADDR ip:port | SKIPME (yes | no)) ...",
         subcommands: &[],
@@ -304,10 +304,10 @@ fn set_info(call: &mut Call<'_, '_>) -> Result<(), Error> {
     } else if attribute.eq_ignore_ascii_case(b"LIB-VER") {
         &mut names.library_version
     } else {
-        return Err(help::quoting("Unrecognized option '", attribute, "'"));
+        return Err(Error::quoting("Unrecognized option '", attribute, "'"));
     };
     if !is_valid_name(value) {
-        return Err(help::quoting("", attribute, " cannot contain spaces, newlines or special characters."));
+        return Err(Error::quoting("", attribute, " cannot contain spaces, newlines or special characters."));
     }
     *target = String::from_utf8_lossy(value).into_owned();
     call.reply.ok();

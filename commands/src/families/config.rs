@@ -17,7 +17,7 @@ pub const COMMANDS: &[Command] = &[Command {
     flags: Flags::NONE,
     group: Group::Server,
     since: "2.0.0",
-    complexity: "Depends on the subcommand.",
+    complexity: "Depends on the subcommand",
     summary: "Groups the commands that read and change settings.",
     usage: "",
     subcommands: &[
@@ -29,9 +29,9 @@ pub const COMMANDS: &[Command] = &[Command {
             flags: OPERATORS,
             group: Group::Server,
             since: "2.0.0",
-            complexity: "O(N*M), N settings and M patterns",
+            complexity: "O(N*M), N being the number of settings and M that of patterns",
             summary: "Returns the settings whose names match one of the patterns.",
-            usage: "pattern...",
+            usage: "pattern ...",
             subcommands: &[],
             run: get,
         },
@@ -40,13 +40,12 @@ pub const COMMANDS: &[Command] = &[Command {
             wire_id: 182,
             arity: -4,
             keys: Keys::NONE,
-            // A value may be a password: the slow log must not keep it.
             flags: OPERATORS,
             group: Group::Server,
             since: "2.0.0",
-            complexity: "O(N), N settings",
+            complexity: "O(N), N being the number of settings",
             summary: "Changes settings while the server runs, all of those given or none.",
-            usage: "(parameter value)...",
+            usage: "(parameter value) ...",
             subcommands: &[],
             run: set,
         },
@@ -58,7 +57,7 @@ pub const COMMANDS: &[Command] = &[Command {
             flags: OPERATORS.and(Flags::KEYSPACE),
             group: Group::Server,
             since: "2.0.0",
-            complexity: "O(N), N commands times serving threads",
+            complexity: "O(N), N being the number of commands times that of serving threads",
             summary: "Sets the counters that INFO shows back to zero.",
             usage: "",
             subcommands: &[],
@@ -129,10 +128,10 @@ fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
 
 fn refusal(SettingError { name, reason }: SettingError) -> Error {
     match reason {
-        Reason::Unknown => help::quoting("Unknown option or number of arguments for CONFIG SET - '", &name, "'"),
+        Reason::Unknown => Error::quoting("Unknown option or number of arguments for CONFIG SET - '", &name, "'"),
         reason => {
             let before = "CONFIG SET failed (possibly related to argument '";
-            help::quoting(before, &name, &format!("') - {reason}"))
+            Error::quoting(before, &name, &format!("') - {reason}"))
         }
     }
 }

@@ -115,7 +115,7 @@ pub const COMMANDS: &[Command] = &[
         flags: LOGIN.and(Flags::CONTROL),
         group: Group::Connection,
         since: "6.2.0",
-        complexity: "O(n) in the number of keys watched",
+        complexity: "O(N), N being the number of watched keys",
         summary: "Puts the connection back into the state of a new one: database, protocol, login, name, transaction.",
         usage: "",
         subcommands: &[],
@@ -183,7 +183,7 @@ fn hello(call: &mut Call<'_, '_>) -> Result<(), Error> {
             name = Some(checked_name(args.at(index + 1))?);
             index += 2;
         } else {
-            return Err(help::quoting("Syntax error in HELLO option '", args.at(index), "'"));
+            return Err(Error::quoting("Syntax error in HELLO option '", args.at(index), "'"));
         }
     }
     if let Some((user, password)) = login {

@@ -5,6 +5,7 @@ use crate::command::{Command, Flags, Group, Keys};
 use crate::effect::Effect;
 use crate::error::Error;
 use crate::families::help;
+use crate::families::inspect::encoding_of;
 use core::sync::atomic::Ordering;
 use protocol::number::parse_f64;
 use storage::{LiveRef, Slot, Value};
@@ -18,7 +19,7 @@ pub const COMMANDS: &[Command] = &[Command {
     flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::KEYSPACE),
     group: Group::Server,
     since: "1.0.0",
-    complexity: "Depends on subcommand.",
+    complexity: "Depends on the subcommand",
     summary: "Looks inside the server or disturbs it, for tests.",
     usage: "subcommand [argument ...]",
     subcommands: &[],
@@ -91,22 +92,17 @@ fn object(call: &mut Call<'_, '_>) -> Result<(), Error> {
 /// without compression.
 fn description(live: &LiveRef<'_>) -> String {
     let value = live.value();
-    let (encoding, refcount) = match &value {
-        Value::Int(_) => ("int", 1),
-        Value::Raw(bytes) if bytes.len() <= EMBEDDED_BYTES => ("embstr", 1),
-        Value::Raw(_) => ("raw", 1),
-        Value::Shared(bytes) => ("raw", std::sync::Arc::strong_count(bytes)),
+    let refcount = match &value {
+        Value::Int(_) | Value::Raw(_) => 1,
+        Value::Shared(bytes) => std::sync::Arc::strong_count(bytes),
     };
-    let length = serialized_length(&value);
+    let (encoding, length) = (encoding_of(&value), serialized_length(&value));
     let (memory, uses) = (live.memory(), live.uses());
     format!(
         "Value at:0x0 refcount:{refcount} encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0 \
          memory:{memory} uses:{uses}"
     )
 }
-
-/// Longest string that `OBJECT ENCODING` calls embedded, bytes.
-const EMBEDDED_BYTES: usize = 44;
 
 fn serialized_length(value: &Value<'_>) -> usize {
     match *value {

@@ -145,7 +145,7 @@ pub const COMMANDS: &[Command] = &[
         flags: Flags::READONLY.and(Flags::FAST),
         group: Group::Generic,
         since: "3.2.1",
-        complexity: "O(N) for N keys",
+        complexity: "O(N), N being the number of keys",
         summary: "Counts a use of several keys and returns how many of them exist.",
         usage: "key ...",
         subcommands: &[],
@@ -290,7 +290,7 @@ impl Conditions {
                 [b'x' | b'X', b'x' | b'X'] => &mut conditions.if_some,
                 [b'g' | b'G', b't' | b'T'] => &mut conditions.if_later,
                 [b'l' | b'L', b't' | b'T'] => &mut conditions.if_earlier,
-                _ => return Err(Error::quoting([b"Unsupported option ", word].concat())),
+                _ => return Err(Error::quoting("Unsupported option ", word, "")),
             };
             *condition = true;
         }

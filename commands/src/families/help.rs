@@ -4,9 +4,6 @@ use crate::call::Call;
 use crate::command::Command;
 use crate::error::Error;
 
-/// Bytes of a peer's word that an error quotes.
-const QUOTED_BYTES: usize = 128;
-
 /// The HELP subcommand of any command: its rows, in the layout redis-cli shows.
 pub fn help(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let parent = call.command.parent().unwrap_or(call.command);
@@ -35,15 +32,12 @@ pub fn write(call: &mut Call<'_, '_>, command: &str, lines: &[(impl AsRef<str>, 
 pub fn wrong_form(call: &Call<'_, '_>) -> Error {
     let word = call.args.at(1);
     let parent = call.command.parent().unwrap_or(call.command);
-    let mut text = b"unknown subcommand or wrong number of arguments for '".to_vec();
-    text.extend_from_slice(&word[..word.len().min(QUOTED_BYTES)]);
-    text.extend_from_slice(format!("'. Try {} HELP.", parent.name.to_uppercase()).as_bytes());
-    Error::quoting(text)
+    unfit("unknown subcommand or wrong number of arguments for", parent, word)
 }
 
-/// An error that quotes a word of the peer between two texts.
-pub fn quoting(before: &str, word: &[u8], after: &str) -> Error {
-    Error::quoting([before.as_bytes(), word, after.as_bytes()].concat())
+/// The error `what` about the word that should name a subcommand of `parent`; it points to HELP.
+pub(crate) fn unfit(what: &str, parent: &Command, word: &[u8]) -> Error {
+    Error::quoting(&format!("{what} '"), word, &format!("'. Try {} HELP.", parent.name.to_uppercase()))
 }
 
 #[cfg(test)]

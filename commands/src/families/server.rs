@@ -25,7 +25,7 @@ pub const COMMANDS: &[Command] = &[
         flags: STATELESS.and(Flags::DANGEROUS).and(Flags::KEYSPACE),
         group: Group::Server,
         since: "1.0.0",
-        complexity: "O(n) in the number of fields and connections",
+        complexity: "O(N), N being the number of fields and connections",
         summary: "Returns the state of the server, or the sections named.",
         usage: "[section ...]",
         subcommands: &[],
@@ -95,7 +95,7 @@ pub const COMMANDS: &[Command] = &[
         flags: Flags::NONE,
         group: Group::Server,
         since: "2.2.12",
-        complexity: "Depends on subcommand.",
+        complexity: "Depends on the subcommand",
         summary: "Commands about the log of slow commands.",
         usage: "",
         subcommands: slowlog::SUBCOMMANDS,
@@ -109,7 +109,7 @@ pub const COMMANDS: &[Command] = &[
         flags: Flags::NONE,
         group: Group::Server,
         since: "2.8.13",
-        complexity: "Depends on subcommand.",
+        complexity: "Depends on the subcommand",
         summary: "Commands about latencies.",
         usage: "",
         subcommands: latency::SUBCOMMANDS,
@@ -123,7 +123,7 @@ pub const COMMANDS: &[Command] = &[
         flags: Flags::NONE,
         group: Group::Server,
         since: "4.0.0",
-        complexity: "Depends on subcommand.",
+        complexity: "Depends on the subcommand",
         summary: "Commands about modules.",
         usage: "",
         subcommands: MODULE,
@@ -156,7 +156,7 @@ pub const COMMANDS: &[Command] = &[
         flags: Flags::NONE,
         group: Group::Scripting,
         since: "7.0.0",
-        complexity: "Depends on subcommand.",
+        complexity: "Depends on the subcommand",
         summary: "Commands about functions.",
         usage: "",
         subcommands: FUNCTION,
@@ -184,7 +184,7 @@ pub const COMMANDS: &[Command] = &[
         flags: Flags::NONE,
         group: Group::Server,
         since: "6.0.0",
-        complexity: "Depends on subcommand.",
+        complexity: "Depends on the subcommand",
         summary: "Commands about users.",
         usage: "",
         subcommands: acl::SUBCOMMANDS,
@@ -356,7 +356,7 @@ fn function_list(call: &mut Call<'_, '_>) -> Result<(), Error> {
             }
             index += 2;
         } else {
-            return Err(help::quoting("Unknown argument ", call.args.at(index), ""));
+            return Err(Error::quoting("Unknown argument ", call.args.at(index), ""));
         }
     }
     nothing(call)

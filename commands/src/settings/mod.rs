@@ -188,7 +188,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Notes what the shell made of a setting (the port it got for port 0, its directory), so that `CONFIG GET` tells.
+    /// Notes what the shell made of a setting (the path of its directory), so that `CONFIG GET` tells.
     ///
     /// # Panics
     /// When there is no such setting or the text is no value of it: both come from the caller's own code.

@@ -150,21 +150,34 @@ const MAX_BULK: i64 = {
     if wire < stored { wire as i64 } else { stored as i64 }
 };
 
-/// Redis' order, which its error text shows.
-const POLICIES: &[&str] = &[
-    "volatile-lru",
-    "volatile-lfu",
-    "volatile-random",
-    "volatile-ttl",
-    "allkeys-lru",
-    "allkeys-lfu",
-    "allkeys-random",
-    "noeviction",
-];
+/// The policies' names in Redis' order, which its error text shows.
+const POLICIES: [&str; Policy::NAMES.len()] = {
+    let order: [Policy; Policy::NAMES.len()] = [
+        Policy::VolatileLru,
+        Policy::VolatileLfu,
+        Policy::VolatileRandom,
+        Policy::VolatileTtl,
+        Policy::AllKeysLru,
+        Policy::AllKeysLfu,
+        Policy::AllKeysRandom,
+        Policy::NoEviction,
+    ];
+    let mut names = [""; Policy::NAMES.len()];
+    let mut at = 0;
+    while at < order.len() {
+        names[at] = Policy::NAMES[order[at] as usize].0;
+        at += 1;
+    }
+    names
+};
 
-fn policy_index(value: &Value) -> u8 {
-    let Value::Choice(name) = value else { return 0 };
-    Policy::NAMES.iter().position(|(known, _)| known == name).unwrap_or(0) as u8
+/// A name that is no policy changes nothing.
+fn apply_policy(live: &Live, value: &Value) {
+    if let Value::Choice(name) = value
+        && let Some(index) = Policy::NAMES.iter().position(|(known, _)| known == name)
+    {
+        live.policy.store(index as u8, Relaxed);
+    }
 }
 
 fn apply_output_limits(live: &Live, value: &Value) {
@@ -208,8 +221,8 @@ pub const SETTINGS: &[Setting] = &[
     live("loglevel", Kind::Choice(&["debug", "verbose", "notice", "warning", "nothing"]), "notice", "The least important lines that are logged."),
     live("maxmemory", bytes(0, MAX), "0", "Bytes that keys, values and connections may take; 0 = no limit.")
         .to(|live, value| live.max_memory_bytes.store(value.number() as u64, Relaxed)),
-    live("maxmemory-policy", Kind::Choice(POLICIES), "noeviction", "What happens at `maxmemory`: writes are refused, or keys are evicted. `lru` and `lfu` select the same engine; `volatile` spares keys without expiry.")
-        .to(|live, value| live.policy.store(policy_index(value), Relaxed)),
+    live("maxmemory-policy", Kind::Choice(&POLICIES), "noeviction", "What happens at `maxmemory`: writes are refused, or keys are evicted. `lru` and `lfu` select the same engine; `volatile` spares keys without expiry.")
+        .to(apply_policy),
     live("proto-max-bulk-len", bytes(MEBIBYTE, MAX_BULK), "512mb", "Most bytes of one argument or value.")
         .to(|live, value| live.max_bulk_bytes.store(value.number() as usize, Relaxed)),
     live("client-query-buffer-limit", bytes(MEBIBYTE, MAX), "1gb", "Most bytes of a connection's requests that may wait to be run.")

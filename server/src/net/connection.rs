@@ -158,6 +158,10 @@ impl Connection {
         if self.tail_at > 0 && self.tail_at >= self.tail.len() / 2 {
             self.tail.drain(..self.tail_at);
             self.tail_at = 0;
+            if self.tail.capacity() / 4 > self.tail.len().max(RECV_BYTES) {
+                // Its pages were written to by an earlier, longer request.
+                self.tail.shrink_to(self.tail.len() + RECV_BYTES);
+            }
         }
         if self.tail.capacity() - self.tail.len() < RECV_BYTES {
             self.tail.reserve(room_behind(self.tail.len()));
@@ -202,9 +206,11 @@ impl Connection {
         total
     }
 
-    /// Bytes of memory held by the buffers. Shared values are not among them: the store counts those.
-    pub fn buffer_bytes(&self) -> usize {
-        self.tail.len().max(self.tail.capacity().min(RECV_BYTES)) + self.output.buffer_bytes()
+    /// Bytes this connection keeps in memory: what it received, queued in a transaction, and has not been sent. Room that
+    /// nothing was written to yet counts no memory.
+    pub fn held_bytes(&self) -> usize {
+        let received = self.tail.len().max(self.tail.capacity().min(RECV_BYTES));
+        received + self.session.queued_bytes() + self.output.len()
     }
 
     /// Shows others how this connection stands.

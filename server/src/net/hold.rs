@@ -10,6 +10,9 @@ use protocol::{Args, ReplyWriter, Span};
 use std::mem;
 use storage::{Cx, Millis};
 
+/// Longest time given to long commands in one wake-up, ns, beyond the slice that passes it.
+const SLICES_NS: u64 = 300_000;
+
 /// Gives long commands the positions of their arguments: to the last one the vector itself, since a request of a
 /// million arguments is not worth copying.
 #[cold]
@@ -28,28 +31,33 @@ pub(super) fn hand_over_spans(slots: &mut Slots, spans: &mut Vec<Span>, long: &[
 }
 
 impl Reactor {
-    /// Gives each long command one more slice, and lets connections go on whose wait has ended.
-    pub(super) fn tend_held(&mut self) {
+    /// Lets paused and sleeping connections go on whose wait has ended.
+    pub(super) fn tend_waiting(&mut self) {
         let now_ms = self.now_ms;
-        for token in mem::take(&mut self.held) {
+        for token in mem::take(&mut self.waiting) {
             let Some(connection) = self.slots.find(token) else { continue };
             let over = match &connection.hold {
-                None => true,
                 Some(Hold::Pause) => self.shared.node.clients.pause_end() <= now_ms,
                 Some(Hold::Until(until_ms)) => *until_ms <= now_ms,
-                Some(Hold::Job(_)) => {
-                    self.slice(token);
-                    continue;
-                }
+                None | Some(Hold::Job(_)) => continue,
             };
-            if over { self.release(token) } else { self.held.push(token) }
+            if over { self.release(token) } else { self.waiting.push(token) }
         }
     }
 
-    /// Whether a long command waits for its next slice, so that the core must not sleep.
-    pub(super) fn has_slices(&mut self) -> bool {
-        let slots = &mut self.slots;
-        self.held.iter().any(|token| slots.find(*token).is_some_and(|c| matches!(c.hold, Some(Hold::Job(_)))))
+    /// Gives long commands a slice each, in turn, for a bounded time.
+    pub(super) fn run_slices(&mut self) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let begin = self.clock.ticks();
+        for _ in 0..self.jobs.len() {
+            let Some(token) = self.jobs.pop_front() else { break };
+            self.slice(token);
+            if self.clock.ns_between(begin, self.clock.ticks()) > SLICES_NS {
+                break;
+            }
+        }
     }
 
     /// Lets a connection's commands run again.
@@ -95,7 +103,7 @@ impl Reactor {
             Some(job) => {
                 long.job = job;
                 connection.hold = Some(Hold::Job(long));
-                self.held.push(token);
+                self.jobs.push_back(token);
             }
             None => {
                 connection.consume(long.request_bytes);

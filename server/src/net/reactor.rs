@@ -21,6 +21,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::net::{RecvFlags, Shutdown};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,8 +70,9 @@ pub struct Reactor {
     pub(super) batch: Batch,
     /// Connections with whole requests left over from the last turn.
     pub(super) carried: Vec<Token>,
-    /// Connections whose commands wait.
-    pub(super) held: Vec<Token>,
+    /// Connections that are paused or asleep, and those with a long command to go on with.
+    pub(super) waiting: Vec<Token>,
+    pub(super) jobs: VecDeque<Token>,
     epoll: AsyncFd<OwnedFd>,
     timer: OwnedFd,
     /// Where the next tick goes on among the stripes, and what it may spend.
@@ -105,7 +107,8 @@ impl Reactor {
             slots: Slots::default(),
             batch: Batch::default(),
             carried: Vec::new(),
-            held: Vec::new(),
+            waiting: Vec::new(),
+            jobs: VecDeque::new(),
             // SAFETY: the descriptor is owned by this `AsyncFd` alone and never closed or replaced before it.
             epoll: unsafe { AsyncFd::register_with_interest(epoll, Interest::READABLE) }.map_err(io::Error::from)?,
             timer,
@@ -134,7 +137,7 @@ impl Reactor {
                     Some(&Timespec { tv_sec: 0, tv_nsec: 0 }),
                 )
             })?;
-            let idle = events.is_empty() && self.carried.is_empty() && !self.has_slices();
+            let idle = events.is_empty() && self.carried.is_empty() && self.jobs.is_empty();
             if self.stop_by_ms.is_some_and(|stop_by_ms| idle || self.now_ms > stop_by_ms) {
                 return self.drain();
             }
@@ -146,19 +149,22 @@ impl Reactor {
                 continue;
             }
             self.now_ms = self.clock.now_ms();
-            ready.clear();
-            ready.append(&mut self.carried);
+            // Mail and ticks first: they may carry a connection over that an event names as well, and no connection
+            // may stand twice in one turn.
             for event in &events {
                 match event.data.u64() {
                     MAIL => self.read_mail(),
                     TICK => self.tick(),
-                    token => self.take_event(Token(token), event.flags, &mut ready),
+                    _ => {}
                 }
             }
-            self.turn(&ready);
-            if !self.held.is_empty() {
-                self.tend_held();
+            ready.clear();
+            ready.append(&mut self.carried);
+            for event in events.iter().filter(|event| event.data.u64() < TICK) {
+                self.take_event(Token(event.data.u64()), event.flags, &mut ready);
             }
+            self.turn(&ready);
+            self.run_slices();
             let now = self.clock.ticks();
             if self.late && self.clock.ns_between(self.reclaimed, now) > self.tick_budget_ns * RECLAIM_SHARE {
                 self.reclaim();
@@ -182,12 +188,16 @@ impl Reactor {
     }
 
     fn read_mail(&mut self) {
+        let mut look_around = false;
         for mail in self.shared.inboxes[self.core].take() {
             match mail {
                 Mail::Connection(newcomer) => self.welcome(newcomer),
-                Mail::LookAround => self.look_around(),
+                Mail::LookAround => look_around = true,
                 Mail::Stop => self.stop_by_ms = Some(self.now_ms + STOP_GRACE_MS),
             }
+        }
+        if look_around {
+            self.look_around();
         }
     }
 
@@ -241,7 +251,7 @@ impl Reactor {
                 self.close(token);
             }
         }
-        self.tend_held();
+        self.tend_waiting();
     }
 
     /// Housekeeping, every [`TICK_MS`].
@@ -256,7 +266,7 @@ impl Reactor {
             }
             self.check_connections();
         }
-        self.tend_held();
+        self.tend_waiting();
     }
 
     /// Frees what has expired in this core's share of the stripes: in each tick the next part of a round, for a bounded
@@ -313,6 +323,15 @@ impl Reactor {
     /// The end: everything read was answered; sends what is still unsent, for a bounded time.
     fn drain(mut self) -> io::Result<()> {
         let deadline = Instant::now() + DRAIN;
+        // Only sockets are waited for from here on, and nobody sleeps any longer.
+        epoll::delete(self.epoll.get_ref(), &self.timer)?;
+        epoll::delete(self.epoll.get_ref(), self.shared.inboxes[self.core].bell())?;
+        for token in self.slots.tokens() {
+            if let Some(connection) = self.slots.find(token) {
+                connection.hold = None;
+                connection.closing = true;
+            }
+        }
         loop {
             self.now_ms = self.clock.now_ms();
             for token in self.slots.tokens() {

@@ -9,7 +9,7 @@
 //! F  one write per connection
 //! ```
 
-use super::connection::{Hold, LongCommand, Received};
+use super::connection::{Connection, Hold, LongCommand, Received};
 use super::hold;
 use super::reactor::Reactor;
 use super::slots::Token;
@@ -69,10 +69,21 @@ struct Input {
     parsed: usize,
     run: usize,
     commands: usize,
+    /// Bytes that waited to be sent when the turn began.
+    unsent: usize,
     /// A request run before that is to be decoded once more, before all others.
     again: Vec<u8>,
+    /// A parsed request was left out: those behind it must be as well.
+    cut: bool,
     /// Nothing more to parse in this turn.
     settled: bool,
+}
+
+impl Input {
+    /// Whether the connection had its share of replies in this turn.
+    fn has_replied(&self, connection: &Connection) -> bool {
+        connection.output.len().saturating_sub(self.unsent) >= TURN_REPLY_BYTES
+    }
 }
 
 /// One parsed request.
@@ -125,8 +136,17 @@ impl Reactor {
                 return taken;
             }
             let Some(connection) = self.slots.find(*token) else { continue };
-            let mut input =
-                Input { token: *token, arena: None, parsed: 0, run: 0, commands: 0, again: Vec::new(), settled: false };
+            let mut input = Input {
+                token: *token,
+                arena: None,
+                parsed: 0,
+                run: 0,
+                commands: 0,
+                unsent: connection.output.len(),
+                again: Vec::new(),
+                cut: false,
+                settled: false,
+            };
             let carried = mem::take(&mut connection.carried);
             let received = if !connection.reading || connection.closing {
                 Received::Nothing
@@ -185,7 +205,7 @@ impl Reactor {
                 let first_span = spans.len();
                 let start = input.parsed;
                 // Decoding an inline request rewrites its bytes: it is parsed alone, so that it is never parsed twice.
-                let inline = bytes.get(start).is_some_and(|byte| *byte != b'*');
+                let inline = bytes.get(start).is_some_and(|byte| !matches!(byte, b'*' | b'\r' | b'\n'));
                 if inline && nth > 0 {
                     break;
                 }
@@ -231,7 +251,7 @@ impl Reactor {
 
     /// Phase E: runs `items` in one batch of the store.
     fn execute(&mut self) {
-        let Self { batch, slots, shared, stats, clock, participant, held, draws, seed, now_ms, .. } = self;
+        let Self { batch, slots, shared, stats, clock, participant, waiting, jobs, draws, seed, now_ms, .. } = self;
         let Batch { arena, inputs, items, spans, effects, spare } = batch;
         let mut access = participant.batch();
         if items.len() > 1 {
@@ -248,8 +268,13 @@ impl Reactor {
         for item in items.drain(..) {
             let input = &mut inputs[item.input as usize];
             let Some(connection) = slots.find(input.token) else { continue };
-            if !connection.runs() {
+            if !connection.runs() || input.has_replied(connection) {
+                // Parsed, but not to be run in this turn: it is parsed again.
                 input.settled = true;
+                input.cut = true;
+                continue;
+            }
+            if input.cut {
                 continue;
             }
             let lookup = match item.what {
@@ -263,6 +288,8 @@ impl Reactor {
                     continue;
                 }
             };
+            input.commands += 1;
+            input.settled |= input.commands >= TURN_COMMANDS;
             if item.spans.is_empty() {
                 input.run = item.bytes.end;
                 continue;
@@ -302,7 +329,6 @@ impl Reactor {
             if outcome != Outcome::Pending {
                 dispatch::account(&call, outcome, elapsed_ns);
             }
-            input.commands += 1;
             let mut advance = true;
             if !effects.is_empty() {
                 for effect in effects.drain(..) {
@@ -328,16 +354,16 @@ impl Reactor {
                         }
                     }
                 }
-                if connection.hold.is_some() {
-                    held.push(input.token);
+                match &connection.hold {
+                    None => {}
+                    Some(Hold::Job(_)) => jobs.push_back(input.token),
+                    Some(Hold::Pause | Hold::Until(_)) => waiting.push(input.token),
                 }
             }
             if advance {
                 input.run = item.bytes.end;
             }
-            if input.commands >= TURN_COMMANDS || connection.output.len() >= TURN_REPLY_BYTES {
-                input.settled = true;
-            }
+            input.settled |= input.has_replied(connection);
         }
         if !long.is_empty() {
             hold::hand_over_spans(slots, spans, &long);
@@ -384,9 +410,10 @@ impl Reactor {
             self.stats.output_bytes.add(sent as u64);
         }
         let done = connection.output.is_empty();
-        if done && self.batch.spare.len() < SPARE_BUFFERS {
+        if done {
+            // Kept for another connection or freed: idle ones hold no buffer.
             let buffer = connection.output.take_buffer();
-            if (1..=SPARE_BUFFER_BYTES).contains(&buffer.capacity()) {
+            if self.batch.spare.len() < SPARE_BUFFERS && (1..=SPARE_BUFFER_BYTES).contains(&buffer.capacity()) {
                 self.batch.spare.push(buffer);
             }
         }
@@ -395,7 +422,7 @@ impl Reactor {
             return;
         }
         connection.publish(now_ms);
-        let booked = connection.buffer_bytes();
+        let booked = connection.held_bytes();
         if booked != connection.booked {
             let delta = booked as i64 - mem::replace(&mut connection.booked, booked) as i64;
             self.shared.store.memory().charge_outside(delta);
@@ -423,7 +450,7 @@ impl Reactor {
             connection.above_soft_since_ms = Some(now_ms);
         }
         let too_long = connection.above_soft_since_ms.is_some_and(|since| now_ms.saturating_sub(since) > soft_ms);
-        let query = connection.pending().len();
+        let query = connection.pending().len() + connection.session.queued_bytes();
         let client = &connection.session.client;
         if exceeds(live.output_hard_bytes.load(Ordering::Relaxed)) || too_long {
             tracing::warn!(client = client.id, address = client.address, output, "closed: replies piled up");
@@ -472,6 +499,7 @@ fn look_up(request: Args<'_>, last: &mut Option<&'static Command>) -> Lookup {
     if let Some(command) = *last
         && command.subcommands.is_empty()
         && request.at(0).eq_ignore_ascii_case(command.name.as_bytes())
+        && !command.is_subcommand()
     {
         return Lookup::Command(command);
     }

@@ -17,6 +17,8 @@
 //!   cargo test --target x86_64-unknown-linux-gnu -p millpond-storage
 //! ```
 
+#![allow(clippy::disallowed_methods)]
+
 mod concurrent;
 mod eviction;
 mod expiry;

@@ -15,8 +15,8 @@ use std::sync::Arc;
 /// A client's line, in the fields and order of Redis 7.2.
 fn line(client: &Client, now_ms: u64) -> String {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let (pending, room, output) = (read(&client.query_bytes), read(&client.query_room), read(&client.output_bytes));
-    let queued_bytes = read(&client.queued_bytes);
+    let (pending, output) = (read(&client.query_bytes), read(&client.output_bytes));
+    let (room, queued_bytes) = (client.query_free_bytes(), read(&client.queued_bytes));
     let queued = client.queued.load(Ordering::Relaxed);
     let flags: String = [
         (queued >= 0, 'x'),
@@ -45,7 +45,7 @@ fn line(client: &Client, now_ms: u64) -> String {
         flags = if flags.is_empty() { "N" } else { &flags },
         db = client.db.load(Ordering::Relaxed),
         replies = u8::from(output > 0),
-        memory = pending + room + queued_bytes + output,
+        memory = client.memory_bytes(),
         events = if output > 0 { "rw" } else { "r" },
         command = table::by_wire_id(client.last_command.load(Ordering::Relaxed))
             .map_or("NULL", |command: &Command| command.name),
@@ -108,7 +108,7 @@ impl Kind {
         match name.to_ascii_lowercase().as_slice() {
             b"normal" => Ok(Self::Normal),
             b"master" | b"slave" | b"replica" | b"pubsub" => Ok(Self::Other),
-            _ => Err(help::quoting("Unknown client type '", name, "'")),
+            _ => Err(Error::quoting("Unknown client type '", name, "'")),
         }
     }
 }
@@ -141,7 +141,7 @@ impl<'a> Filter<'a> {
                 b"addr" => filter.address = Some(value),
                 b"laddr" => filter.local_address = Some(value),
                 b"user" if value == USER.as_bytes() => {}
-                b"user" => return Err(help::quoting("No such user '", value, "'")),
+                b"user" => return Err(Error::quoting("No such user '", value, "'")),
                 b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip_me = true,
                 b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip_me = false,
                 _ => return Err(Error::SYNTAX),

@@ -46,7 +46,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         flags: STATELESS.and(Flags::NOSCRIPT),
         group: Group::Server,
         since: "6.0.0",
-        complexity: "O(n) in the number of commands",
+        complexity: "O(N), N being the number of commands",
         summary: "Returns the categories of commands, or the commands of one.",
         usage: "[category]",
         subcommands: &[],
@@ -94,7 +94,7 @@ fn categories(call: &mut Call<'_, '_>) -> Result<(), Error> {
         _ => return Err(help::wrong_form(call)),
     };
     if names.is_empty() {
-        return Err(help::quoting("Unknown category '", call.args.at(2), "'"));
+        return Err(Error::quoting("Unknown category '", call.args.at(2), "'"));
     }
     call.reply.array(names.len());
     names.iter().for_each(|name| call.reply.bulk_str(name));

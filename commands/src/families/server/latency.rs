@@ -89,7 +89,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
         flags: STATELESS.and(Flags::ADMIN).and(Flags::NOSCRIPT),
         group: Group::Server,
         since: "7.0.0",
-        complexity: "O(n) in the number of commands",
+        complexity: "O(N), N being the number of commands",
         summary: "Returns how the latencies of all or some commands are distributed.",
         usage: "[command ...]",
         subcommands: &[],
@@ -154,7 +154,7 @@ fn reset(call: &mut Call<'_, '_>) -> Result<(), Error> {
 fn graph(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let name = call.args.at(2);
     let Some(event) = event_named(call, name) else {
-        return Err(help::quoting("No samples available for event '", name, "'"));
+        return Err(Error::quoting("No samples available for event '", name, "'"));
     };
     let now_s = call.cx.now.seconds();
     let high = event.samples.iter().map(|(_, ms)| *ms).max().unwrap_or(0);
