@@ -244,7 +244,9 @@ pub(crate) fn account_queued(call: &Call<'_, '_>, outcome: Outcome) {
 
 #[cold]
 fn note_slow(call: &Call<'_, '_>, duration_us: u64) {
-    if call.command.flags.has(Flags::SKIP_SLOWLOG) {
+    // EXEC shows the flag as in Redis, where the commands it runs are logged one by one. Here they have no times of
+    // their own, so EXEC itself is the entry.
+    if call.command.flags.has(Flags::SKIP_SLOWLOG) && call.command.name != "exec" {
         return;
     }
     let client = &call.session.client;
@@ -273,4 +275,32 @@ fn unknown_command(args: Args<'_>) -> Error {
 #[cold]
 fn unknown_subcommand(parent: &Command, name: &[u8]) -> Error {
     help::unfit("unknown subcommand", parent, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::malformed;
+    use crate::testkit::Testkit;
+    use protocol::{Output, Protocol, ProtocolError, ReplyWriter};
+
+    #[test]
+    fn what_is_no_request_is_in_the_books() {
+        let t = Testkit::new();
+        let mut output = Output::new();
+        let mut reply = ReplyWriter::new(&mut output, Protocol::Resp2);
+        malformed(&mut reply, &t.node, t.stats(), &ProtocolError::ExpectedBulk(b'x'));
+        assert_eq!(output.as_single(), Some(&b"-ERR Protocol error: expected '$', got 'x'\r\n"[..]));
+        assert_eq!((t.errors("ERR"), t.stats().errors.value(), t.stats().commands.value()), (1, 1, 0));
+    }
+
+    #[test]
+    fn quotes_are_short() {
+        let mut t = Testkit::new();
+        let (long, quoted) = ("x".repeat(200), "x".repeat(128));
+        let listed = |text: &str| format!("ERR unknown command '{quoted}', with args beginning with: {text}");
+        assert_eq!(t.error(&long), listed(""));
+        assert_eq!(t.error(&format!("{long} a {long} b")), listed(&format!("'a' '{}' ", "x".repeat(124))));
+        assert_eq!(t.error(&format!("CONFIG {long}")), format!("ERR unknown subcommand '{quoted}'. Try CONFIG HELP."));
+        assert_eq!(t.error(&format!("CLIENT KILL USER {long}")), format!("ERR No such user '{quoted}'"));
+    }
 }

@@ -6,7 +6,7 @@ pub const DATABASES: usize = 16;
 /// Most stripes a store may have: a stripe is a lock and a few cache lines, 4096 of them are under 1 MiB.
 pub const MAX_STRIPES: usize = 4096;
 
-/// Entries in a segment before it splits: 7/8 of 256 buckets, so a split moves at most 224 pointers (5-12 us).
+/// Entries in a segment before it splits, so that a split or a rebuild moves at most 224 pointers (5-12 us).
 pub const SEGMENT_ENTRIES: usize = 224;
 
 /// Two buddies merge when together they hold at most this many entries: a quarter of a segment, so that a merge is

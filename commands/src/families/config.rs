@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::error::Error;
-use crate::families::help::{self, help};
+use crate::families::help::help;
 use crate::settings::{Reason, SettingError};
 
 const OPERATORS: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);

@@ -5,7 +5,6 @@ use crate::clients::is_valid_name;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::effect::Effect;
 use crate::error::Error;
-use crate::families::help;
 use crate::families::transaction::reset_transaction;
 use crate::node::{Node, REDIS_VERSION};
 use crate::session::{Replies, Session};

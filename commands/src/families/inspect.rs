@@ -8,7 +8,6 @@ use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::error::Error;
 use crate::families::help::help;
-use core::sync::atomic::Ordering;
 use protocol::ReplyWriter;
 use storage::limits::DATABASES;
 use storage::{Db, LiveRef, Policy, Value};

@@ -36,7 +36,7 @@ pub const COMMANDS: &[Command] = &[
         wire_id: 171,
         arity: 1,
         keys: Keys::NONE,
-        flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::CONTROL),
+        flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::SKIP_SLOWLOG).and(Flags::CONTROL),
         group: Group::Transactions,
         since: "1.2.0",
         complexity: "That of the queued commands",

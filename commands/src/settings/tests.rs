@@ -161,3 +161,16 @@ fn at_the_start_more_can_be_given() {
     settings.record("dir", "/srv");
     assert_eq!(settings.text("dir"), "/srv");
 }
+
+#[test]
+fn each_policy_takes_effect_by_its_name() {
+    let settings = Settings::default();
+    for (name, policy) in Policy::NAMES {
+        settings.set(b"maxmemory-policy", name.as_bytes()).unwrap();
+        assert_eq!((settings.live.policy(), settings.text("maxmemory-policy").as_str()), (policy, name));
+    }
+    let (at, _) = table::find(b"maxmemory-policy").unwrap();
+    settings.set(b"maxmemory-policy", b"allkeys-lfu").unwrap();
+    (SETTINGS[at].apply)(&settings.live, &Value::Choice("no-such-policy"));
+    assert_eq!(settings.live.policy(), Policy::AllKeysLfu, "what is no policy changes nothing");
+}

@@ -176,3 +176,17 @@ fn requests_find_their_rows() {
         assert_eq!(found(&[name]), r#"("unknown", "")"#);
     }
 }
+
+#[test]
+fn costs_and_usages_are_written_in_one_way() {
+    for row in all() {
+        let cost = row.complexity;
+        assert!(!cost.is_empty() && !cost.ends_with('.') && !cost.contains("O(n)"), "{}: {cost}", row.name);
+        assert_eq!(cost.contains("O(N"), cost.contains(" being "), "{}: {cost}", row.name);
+        assert!(
+            row.usage.split(' ').all(|word| word.trim_end_matches(']') == "..." || !word.contains("...")),
+            "{}",
+            row.name
+        );
+    }
+}

@@ -281,8 +281,7 @@ impl Reactor {
                 What::Request(lookup) => lookup,
                 What::Malformed(error) => {
                     let mut reply = ReplyWriter::new(&mut connection.output, connection.session.protocol);
-                    reply.error(&format!("ERR {error}"));
-                    stats.errors.add(1);
+                    dispatch::malformed(&mut reply, &shared.node, stats, &error);
                     connection.closing = true;
                     input.run = item.bytes.end;
                     continue;

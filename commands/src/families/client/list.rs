@@ -6,7 +6,6 @@ use crate::command::Command;
 use crate::effect::Effect;
 use crate::error::Error;
 use crate::families::connection::USER;
-use crate::families::help;
 use crate::table;
 use core::sync::atomic::{AtomicU64, Ordering};
 use protocol::number::parse_i64;

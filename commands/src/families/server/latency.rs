@@ -4,7 +4,7 @@ use super::STATELESS;
 use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::error::Error;
-use crate::families::help::{self, help};
+use crate::families::help::help;
 use crate::info::latencies::Latencies;
 use crate::latency::Event;
 use crate::table;

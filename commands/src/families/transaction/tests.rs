@@ -536,3 +536,21 @@ fn threads_see_transactions_whole() {
     #[cfg(debug_assertions)]
     store.invariants();
 }
+
+#[test]
+fn a_slow_exec_is_one_entry_of_the_slow_log() {
+    let mut t = Testkit::new();
+    assert_eq!(all(&mut t, &["MULTI", "SET k v", "INCR k", "GET k"]), QUEUED);
+    t.elapsed_ns = 20_000_000;
+    assert!(t.run("EXEC").starts_with("*3\r\n+OK\r\n-ERR "));
+    let entries = t.node.slowlog.newest(9);
+    assert_eq!(entries.len(), 1, "the commands it ran have no time of their own");
+    assert_eq!((&entries[0].args, entries[0].duration_us), (&vec![b"EXEC".to_vec()], 20_000));
+    let row = |name| match table::find(OwnedRequest::from_slices(&[name]).as_args()) {
+        table::Lookup::Command(command) => &t.stats().by_command[usize::from(command.wire_id)],
+        _ => panic!("unknown command"),
+    };
+    let (exec, incr) = (row(b"exec"), row(b"incr"));
+    assert_eq!((exec.calls.value(), exec.ns.value()), (1, 20_000_000));
+    assert_eq!((incr.calls.value(), incr.failed.value(), incr.ns.value()), (1, 1, 0));
+}
