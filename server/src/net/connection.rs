@@ -18,8 +18,8 @@ const RECV_BYTES: usize = 64 * 1024;
 const RECV_TURN_BYTES: usize = 1024 * 1024;
 /// Pieces given to one `writev`; Linux takes 1024.
 const WRITE_PIECES: usize = 64;
-/// Most bytes sent to one connection in one turn, so that a huge reply does not hold up the others.
-const SEND_TURN_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes sent to one connection in one turn, so that a huge reply does not hold up the others: some 100 us.
+const SEND_TURN_BYTES: usize = 512 * 1024;
 
 /// Why a connection's next commands wait.
 pub enum Hold {
@@ -186,10 +186,22 @@ impl Connection {
     pub fn send(&mut self) -> usize {
         let mut total = 0;
         while !self.output.is_empty() && !self.broken && total < SEND_TURN_BYTES {
+            let mut left = SEND_TURN_BYTES - total;
             let result = match self.output.as_single() {
-                Some(bytes) => rustix::net::send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
+                Some(bytes) => {
+                    let bytes = &bytes[..bytes.len().min(left)];
+                    rustix::net::send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+                }
                 None => {
-                    let pieces: Vec<IoSlice<'_>> = self.output.chunks().take(WRITE_PIECES).map(IoSlice::new).collect();
+                    let mut pieces: Vec<IoSlice<'_>> = Vec::with_capacity(WRITE_PIECES);
+                    for bytes in self.output.chunks().take(WRITE_PIECES) {
+                        let bytes = &bytes[..bytes.len().min(left)];
+                        left -= bytes.len();
+                        pieces.push(IoSlice::new(bytes));
+                        if left == 0 {
+                            break;
+                        }
+                    }
                     rustix::io::writev(&self.fd, &pieces)
                 }
             };
