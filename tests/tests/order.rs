@@ -46,6 +46,22 @@ fn a_pause_in_the_middle_of_a_pipeline() {
     assert_eq!(conn.read(), Ok(bulk("complete")));
 }
 
+/// A malformed frame behind a request that ends the connection's turn (its reply is large, or it sleeps) was already
+/// parsed and left out; parsed again, it must still give the error and the close.
+#[test]
+fn a_malformed_frame_behind_the_end_of_a_turn() {
+    let server = Server::start();
+    let large = "v".repeat(100_000);
+    server.connect().command(&["SET", "large", &large]);
+    for (first, reply) in [(vec!["GET", "large"], bulk(&large)), (vec!["DEBUG", "SLEEP", "0.1"], ok())] {
+        let mut conn = server.connect();
+        conn.send(&[request(&first).as_slice(), b"*1\r\n!oops\r\n"].concat()).unwrap();
+        assert_eq!(conn.read(), Ok(reply), "{first:?}");
+        assert_eq!(conn.read(), Ok(Reply::Error("ERR Protocol error: expected '$', got '!'".into())), "{first:?}");
+        assert_eq!(conn.read(), Err(Broken::Closed), "{first:?}");
+    }
+}
+
 /// Requests over thousands of keys take turns with other connections; their own connection still sees one order.
 #[test]
 fn long_requests_keep_their_place_in_a_pipeline() {

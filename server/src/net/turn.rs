@@ -373,7 +373,8 @@ impl Reactor {
     fn finish(&mut self, now_ms: u64) {
         for at in 0..self.batch.inputs.len() {
             let input = &mut self.batch.inputs[at];
-            let (token, run, parsed) = (input.token, input.run, input.parsed);
+            let (token, run) = (input.token, input.run);
+            let again_from_run = input.cut || input.parsed > run;
             let (arena, again) = (input.arena.take(), mem::take(&mut input.again));
             let Some(connection) = self.slots.find(token) else { continue };
             match arena {
@@ -384,8 +385,9 @@ impl Reactor {
             if !again.is_empty() {
                 connection.put_back(again);
             }
-            if parsed > run && !connection.closing {
-                // Requests parsed beyond the last one run are parsed again: the decoder stands between requests.
+            if again_from_run && !connection.closing {
+                // What was parsed beyond the last request run, or found malformed there, is parsed again: the decoder
+                // stands between requests.
                 connection.decoder = protocol::Decoder::new();
             }
             // More whole requests may be waiting: those beyond this turn's share, or beyond a round.
