@@ -2,6 +2,7 @@
 
 use crate::exclusive::{Exclusive, Member};
 use crate::hash::KeyHash;
+use crate::limits::REAP_ENTRIES;
 use crate::scan::Position;
 use crate::slot::Slot;
 use crate::store::Store;
@@ -12,9 +13,6 @@ use crate::time::{Cx, draw};
 use crate::value::Kind;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
-
-/// Wheel records looked at in one stripe per tick: about 50 us when all are due.
-pub(crate) const REAP_RECORDS: usize = 256;
 
 /// A thread's right to use the store.
 pub struct Participant<'s> {
@@ -285,10 +283,10 @@ impl<'s> Access<'s> {
                 while let Some(from) = order
                     && visited < wanted
                 {
-                    order = table.visit(from, wanted - visited, bits + 2, env, |_, slot| {
+                    order = table.visit(from, wanted - visited, bits + 2, env, |record| {
                         visited += 1;
-                        if !is_past(slot.deadline(), cx) {
-                            each(slot.key(), Kind::String);
+                        if !is_past(record.deadline(), cx) {
+                            each(record.key(), Kind::String);
                         }
                     });
                 }
@@ -322,8 +320,8 @@ impl<'s> Access<'s> {
         (0..stripes).find_map(|step| {
             self.with_stripe((first + step) % stripes, |stripe| {
                 let table = stripe.table(physical).filter(|table| table.len() > 0)?;
-                let live = |slot: &crate::entry::Slot| !is_past(slot.deadline(), cx);
-                table.random(cx, step as u64, live).map(|slot| slot.key().into())
+                let found = table.random(cx, step as u64, |record| !is_past(record.deadline(), cx));
+                found.map(|record| record.key().into())
             })
         })
     }
@@ -359,12 +357,12 @@ impl<'s> Access<'s> {
     /// whether everything due in those stripes was reclaimed.
     pub fn tick(&mut self, first: usize, count: usize, cx: &Cx) -> bool {
         let store = self.store;
-        let (stripes, env) = (store.stripes.len(), store.env());
+        let stripes = store.stripes.len();
         let mut done = !store.free_flushed();
         for step in 0..count.min(stripes) {
             self.with_stripe((first % stripes + step) % stripes, |stripe| {
                 for physical in stripe.occupied() {
-                    done &= stripe.with_table(physical, &store.memory, |table| table.reap(REAP_RECORDS, cx, env));
+                    done &= stripe.with_table(physical, &store.memory, |table| table.reap(REAP_ENTRIES, cx));
                 }
                 stripe.settle(&store.memory);
             });

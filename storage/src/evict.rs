@@ -6,19 +6,21 @@
 //! taking the first entry it finds at zero. After Yang et al., "FIFO queues are all you need for cache eviction" (SOSP
 //! 2023).
 
-use crate::entry::Slot;
 use crate::hash::Place;
-use crate::limits::{HAND_STEPS, SMALL_QUEUE_SHARE, SMALL_STEPS};
+use crate::limits::{HAND_STEPS, SMALL_QUEUE_SHARE, SMALL_STEPS, SOONEST_SEGMENTS};
 use crate::memory::vec_bytes;
+use crate::record::Record;
+use crate::segment::{NEVER, due_second};
 use crate::table::{At, Env, Table};
-use crate::time::{Cx, draw};
-use crate::wheel::Wheel;
+use crate::time::{Cx, Millis, draw};
 use std::collections::VecDeque;
 
 /// Uses in the small queue that earn a place in main.
 const PROMOTE_AT: u8 = 2;
-/// Chunks of the wheel (14 records each) tried for one entry with a deadline.
-const CHUNK_TRIES: u64 = 16;
+/// Heads of segments that a search for a random entry passes over at most: some 100 us, and millions of keys.
+const SAMPLE_HEADS: usize = 16 * HAND_STEPS;
+/// Heads found wrong in one search for the nearest deadline.
+const SOONEST_TRIES: usize = 16;
 
 /// What to do when `maxmemory` is reached: the eight names of `maxmemory-policy`.
 ///
@@ -82,9 +84,9 @@ pub(crate) struct Queues {
     small_len: usize,
     small_bytes: u64,
     ghosts: Ghosts,
-    /// The hand: a place in hash order and the next bucket of the segment there.
+    /// The hand: a place in hash order and the next position in the segment there.
     hand: u64,
-    hand_bucket: usize,
+    hand_position: usize,
 }
 
 impl Queues {
@@ -94,14 +96,15 @@ impl Queues {
     }
 
     /// Lets a new entry of `bytes` in: into main if it is a ghost come back, else into the small queue.
-    pub fn admit(&mut self, tag: u32, slot: &mut Slot, bytes: u64) {
+    /// Says whether it is the latter.
+    pub fn admit(&mut self, tag: u32, bytes: u64) -> bool {
         if self.ghosts.take(tag) {
-            return;
+            return false;
         }
-        slot.set_in_small(true);
         self.small_len += 1;
         self.small_bytes += bytes;
         self.small.push_back(tag);
+        true
     }
 
     /// Whether most tags of the small queue stand for entries that left it otherwise: time for its owner to drop those.
@@ -201,20 +204,44 @@ impl Table {
         match policy {
             Policy::NoEviction => None,
             Policy::AllKeysRandom => self.sample(false, cx, nth, env),
-            Policy::VolatileRandom => self.sample_expiring(cx, nth, env),
-            Policy::VolatileTtl => self.soonest(cx, env).or_else(|| self.sample_expiring(cx, nth, env)),
+            Policy::VolatileRandom => self.sample(true, cx, nth, env),
+            Policy::VolatileTtl => self.soonest(cx, nth, env).or_else(|| self.sample(true, cx, nth, env)),
             _ => self.with_queues(|table| {
                 table
                     .small_victim(volatile, env)
                     .or_else(|| table.hand_victim(volatile, false, env))
                     .or_else(|| table.hand_victim(volatile, true, env))
-                    .or_else(|| if volatile { table.sample_expiring(cx, nth, env) } else { None })
+                    .or_else(|| if volatile { table.sample(true, cx, nth, env) } else { None })
             }),
         }
     }
 
-    fn may_go(slot: &Slot, volatile: bool) -> bool {
-        (!volatile || slot.deadline().is_some()) && !slot.is_no_evict()
+    fn may_go(record: Record<'_>, volatile: bool) -> bool {
+        (!volatile || record.deadline().is_some()) && !record.is_no_evict()
+    }
+
+    /// Lets a new entry into the small queue, or into main if it is a ghost come back.
+    pub(crate) fn enqueue(&mut self, at: At, place: Place, env: Env<'_>) {
+        let bytes = self.entry_bytes(at);
+        self.with_queues(|table| {
+            if table.queues().is_crowded() {
+                table.clean_small(env);
+            }
+            if table.queues().admit(place.tag(), bytes) {
+                table.word_mut(at).set_in_small(true);
+            }
+        });
+    }
+
+    /// Drops the tags of the small queue that stand for no entry any more. Of a tag's doubles the last one stands for
+    /// the entry.
+    fn clean_small(&mut self, env: Env<'_>) {
+        let mut tags = self.queues().take_small();
+        let mut seen = std::collections::HashSet::with_capacity(tags.len());
+        tags.reverse();
+        tags.retain(|tag| seen.insert(*tag) && self.find_tag(*tag, env).iter().any(|at| self.word(*at).in_small()));
+        tags.reverse();
+        self.queues().put_small(tags);
     }
 
     /// Pops the small queue while it holds more than its share.
@@ -226,15 +253,15 @@ impl Table {
                 return None;
             }
             let tag = queues.small.pop_front()?;
-            let Some(at) = self.find_tag(tag, env).into_iter().find(|at| self.slot(*at).in_small()) else {
+            let Some(at) = self.find_tag(tag, env).into_iter().find(|at| self.word(*at).in_small()) else {
                 continue;
             };
-            let memory = self.slot(at).memory();
-            if self.slot(at).freq() >= PROMOTE_AT || !Self::may_go(self.slot(at), volatile) {
-                let slot = self.slot_mut(at);
-                slot.set_in_small(false);
-                slot.set_freq(0);
-                self.queues().left_small(memory);
+            if self.word(at).freq() >= PROMOTE_AT || !Self::may_go(self.record(at), volatile) {
+                let bytes = self.entry_bytes(at);
+                let word = self.word_mut(at);
+                word.set_in_small(false);
+                word.set_freq(0);
+                self.queues().left_small(bytes);
                 continue;
             }
             self.queues().ghosts.remember(tag, len);
@@ -254,110 +281,124 @@ impl Table {
             turns += 1;
             let hand = self.queues().hand;
             let (segment, next) = self.segment_from(hand)?;
-            let mut bucket = self.queues().hand_bucket;
-            while bucket < self.segment(segment).positions() {
-                let at = At { segment, bucket };
-                bucket += 1;
-                let Some(slot) = self.segment(segment).any_slot(at.bucket) else {
+            let mut position = self.queues().hand_position;
+            while position < self.segment(segment).positions() {
+                let at = At { segment, position };
+                position += 1;
+                let Some(word) = self.segment(segment).any_word(at.position) else {
                     continue;
                 };
                 looked_at += 1;
-                let freq = slot.freq();
-                if slot.in_small() && !all {
+                let freq = word.freq();
+                if word.in_small() && !all {
                     continue;
                 }
-                if lowest.is_none_or(|(least, _)| freq < least) && Self::may_go(slot, volatile) {
+                if lowest.is_none_or(|(least, _)| freq < least) && Self::may_go(self.record(at), volatile) {
                     lowest = Some((freq, at));
                     if freq == 0 {
-                        self.queues().hand_bucket = bucket;
+                        self.queues().hand_position = position;
                         return Some(self.victim_at(at, env));
                     }
                 }
-                self.slot_mut(at).set_freq(freq.saturating_sub(1));
+                self.word_mut(at).set_freq(freq.saturating_sub(1));
             }
             let queues = self.queues();
             queues.hand = next.unwrap_or(0);
-            queues.hand_bucket = 0;
+            queues.hand_position = 0;
         }
         lowest.map(|(_, at)| self.victim_at(at, env))
     }
 
     fn victim_at(&self, at: At, env: Env<'_>) -> Victim {
-        Victim { at, place: env.placing.of(self.slot(at)) }
+        Victim { at, place: env.placing.of(self.record(at).key()) }
+    }
+
+    /// Segments in hash order from a random place on, each once: index and first order bits looked for.
+    fn segments_from_random(&self, seed: u64) -> impl Iterator<Item = u32> {
+        let start = draw(seed, 0);
+        let mut order = (self.len() > 0).then_some(start);
+        let mut wrapped = false;
+        core::iter::from_fn(move || {
+            let (index, next) = self.segment_from(order?)?;
+            order = match next {
+                Some(next) if wrapped && next > start => None,
+                None if wrapped => None,
+                None => {
+                    wrapped = true;
+                    Some(0)
+                }
+                next => next,
+            };
+            Some(index)
+        })
     }
 
     /// An entry that may go, from a random place on.
     fn sample(&self, volatile: bool, cx: &Cx, nth: u64, env: Env<'_>) -> Option<Victim> {
-        let mut order = draw(cx.seed, nth);
-        let mut looked_at = 0;
-        while looked_at < HAND_STEPS {
-            let (segment, next) = self.segment_from(order)?;
-            let buckets = self.segment(segment).positions();
-            let start = draw(cx.seed, order) as usize % buckets.max(1);
-            looked_at += buckets + 1;
-            let found = (0..buckets).map(|step| At { segment, bucket: (start + step) % buckets }).find(|at| {
-                let slot = self.segment(segment).any_slot(at.bucket);
-                slot.is_some_and(|slot| Self::may_go(slot, volatile))
-            });
-            if let Some(at) = found {
-                return Some(self.victim_at(at, env));
+        let seed = draw(cx.seed, nth);
+        let (mut looked_at, mut heads) = (0, 0);
+        for index in self.segments_from_random(seed) {
+            heads += 1;
+            if looked_at >= HAND_STEPS || heads > SAMPLE_HEADS {
+                return None;
             }
-            order = next.unwrap_or(0);
+            let segment = self.segment(index);
+            // The head tells where no entry has a deadline.
+            if volatile && segment.due == NEVER {
+                continue;
+            }
+            let positions = segment.positions();
+            let start = draw(seed, u64::from(index) + 1) as usize % positions.max(1);
+            looked_at += positions + 1;
+            let found = (0..positions).map(|step| (start + step) % positions).find(|position| {
+                segment.any_word(*position).is_some() && Self::may_go(segment.record(*position), volatile)
+            });
+            if let Some(position) = found {
+                return Some(self.victim_at(At { segment: index, position }, env));
+            }
         }
         None
     }
 
-    /// A random entry with a deadline that may go. The wheel knows where they are, however few they be.
-    fn sample_expiring(&self, cx: &Cx, nth: u64, env: Env<'_>) -> Option<Victim> {
-        let wheel = self.wheel()?;
+    /// The entry with the nearest deadline, among those of many segments.
+    fn soonest(&mut self, cx: &Cx, nth: u64, env: Env<'_>) -> Option<Victim> {
         let seed = draw(cx.seed, nth);
-        (0..CHUNK_TRIES)
-            .find_map(|attempt| {
-                let tags = wheel.chunk_tags(draw(seed, 2 * attempt));
-                let start = draw(seed, 2 * attempt + 1) as usize % tags.len().max(1);
-                let mut shifted = (0..tags.len()).map(|step| tags[(start + step) % tags.len()]);
-                shifted
-                    .find_map(|tag| self.find_tag(tag, env).into_iter().find(|at| Self::may_go(self.slot(*at), true)))
-            })
-            .map(|at| self.victim_at(at, env))
-            .or_else(|| self.sample(true, cx, nth, env))
-    }
-
-    /// The entry with the nearest deadline among some of those whose records come up next.
-    fn soonest(&mut self, cx: &Cx, env: Env<'_>) -> Option<Victim> {
-        for _ in 0..CHUNK_TRIES {
-            let taken = self.with_wheel(cx, Wheel::take_soonest);
-            let mut soonest: Option<At> = None;
-            for filing in &taken {
-                for at in self.find_tag(filing.tag, env) {
-                    let nearer = |than: At| self.slot(at).deadline() < self.slot(than).deadline();
-                    if Self::may_go(self.slot(at), true) && soonest.is_none_or(nearer) {
-                        soonest = Some(at);
-                    }
+        // A head may promise a deadline that is there no more; it is then corrected, and the search made again.
+        for _ in 0..SOONEST_TRIES {
+            let heads = self.segments_from_random(seed).take(SOONEST_SEGMENTS);
+            let index = heads.min_by_key(|index| self.segment(*index).due)?;
+            let segment = self.segment(index);
+            let promised = segment.due;
+            let mut first: Option<(Millis, usize)> = None;
+            let mut due = NEVER;
+            for (position, record) in segment.iter() {
+                let Some(deadline) = record.deadline() else { continue };
+                due = due.min(due_second(deadline));
+                if !record.is_no_evict() && first.is_none_or(|(soonest, _)| deadline < soonest) {
+                    first = Some((deadline, position));
                 }
             }
-            for filing in taken {
-                self.file_again(filing, cx, env);
-            }
-            if let Some(at) = soonest {
-                return Some(self.victim_at(at, env));
+            if due > promised {
+                self.with_segment(index, |segment| segment.due = due);
+            } else if let Some((_, position)) = first {
+                return Some(self.victim_at(At { segment: index, position }, env));
+            } else {
+                return None;
             }
         }
         None
     }
 
     /// A random entry for which `fits` holds, or `None` after a bounded search.
-    pub(crate) fn random(&self, cx: &Cx, nth: u64, fits: impl Fn(&Slot) -> bool) -> Option<&Slot> {
+    pub(crate) fn random(&self, cx: &Cx, nth: u64, fits: impl Fn(Record<'_>) -> bool) -> Option<Record<'_>> {
         for attempt in 0..64 {
             let order = draw(cx.seed ^ nth, 2 * attempt);
             let (segment, _) = self.segment_from(order)?;
-            let buckets = self.segment(segment).positions();
-            if buckets == 0 {
-                continue;
-            }
-            let bucket = draw(cx.seed ^ nth, 2 * attempt + 1) as usize % buckets;
-            if let Some(slot) = self.segment(segment).any_slot(bucket).filter(|slot| fits(slot)) {
-                return Some(slot);
+            let segment = self.segment(segment);
+            let position = draw(cx.seed ^ nth, 2 * attempt + 1).checked_rem(segment.positions() as u64);
+            let Some(position) = position.map(|position| position as usize) else { continue };
+            if segment.any_word(position).is_some() && fits(segment.record(position)) {
+                return Some(segment.record(position));
             }
         }
         None

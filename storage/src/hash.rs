@@ -40,18 +40,18 @@ impl Place {
         (self.order >> 32) as u32
     }
 
+    /// The lower half of the [`tag`](Self::tag), by which an index slot names an entry: bits that a directory of up to
+    /// 2^16 segments does not use up.
+    #[inline]
+    pub fn short_tag(self) -> u16 {
+        (self.order >> 32) as u16
+    }
+
     /// Index of this place in a directory of `2^depth` entries.
     #[inline]
     pub fn directory_index(self, depth: u32) -> usize {
         ((self.order >> 1) >> (63 - depth)) as usize
     }
-}
-
-/// Low bits pick the bucket, the top seven are the control byte; an odd multiplier keeps the first a permutation of
-/// the tag's low bits and spreads all 32 into the second.
-#[inline]
-pub(crate) fn bucket_hash(tag: u32) -> u64 {
-    u64::from(tag).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 /// Turns keys into [`KeyHash`]es under a secret chosen at start (shared by the replicas of a cluster).

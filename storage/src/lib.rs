@@ -10,23 +10,26 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod access;
-mod entry;
 mod evict;
 mod exclusive;
 mod hash;
+mod index;
 pub mod limits;
 mod memory;
+mod pages;
 mod prefetch;
+mod reap;
+mod record;
 mod room;
 mod scan;
 mod segment;
 mod slot;
 mod store;
 mod stripe;
+mod stub;
 mod table;
 mod time;
 mod value;
-mod wheel;
 
 pub use access::{Access, DbStats, Participant, StoreCounts, Watch};
 pub use evict::Policy;

@@ -6,12 +6,19 @@ pub const DATABASES: usize = 16;
 /// Most stripes a store may have: a stripe is a lock and a few cache lines, 4096 of them are under 1 MiB.
 pub const MAX_STRIPES: usize = 4096;
 
-/// Entries in a segment before it splits, so that a split or a rebuild moves at most 224 pointers (5-12 us).
-pub const SEGMENT_ENTRIES: usize = 224;
+/// Entries in a segment before it splits, if its pages are not full before: a split hashes and moves that many records
+/// (10-20 us).
+pub const SEGMENT_ENTRIES: usize = 400;
 
-/// Two buddies merge when together they hold at most this many entries: a quarter of a segment, so that a merge is
-/// never followed by a split soon.
+/// Two buddies merge when together they hold at most this many entries and bytes: a quarter of a segment, so that a
+/// merge is never followed by a split soon.
 pub const MERGE_ENTRIES: usize = SEGMENT_ENTRIES / 4;
+/// See [`MERGE_ENTRIES`].
+pub const MERGE_BYTES: usize = 8 * 1024;
+
+/// Fill of a segment's index, in percent, below which an entry that finds no place there goes to the stash: a larger
+/// index would hardly have one.
+pub const STASH_PERCENT: usize = 50;
 
 /// Deepest directory of one (stripe, database): 2^20 segments. Past it segments simply grow; only keys with equal
 /// hashes get there.
@@ -33,6 +40,10 @@ pub const FLUSH_QUANTUM_BYTES: usize = 1 << 20;
 /// Victims one write evicts at least, while memory is above its limit, before it goes on: keeps a single write short.
 pub const VICTIMS_PER_WRITE: usize = 8;
 
+/// Bytes of victims beyond its own that one write evicts at most while no page was freed for them: some segments' holes,
+/// about 50 small entries.
+pub const UNPAID_BYTES: u64 = 4 * 1024;
+
 /// Bytes one write frees at most beyond its own, to come back under a limit that was lowered or run over: about 150
 /// small entries, 50 us.
 pub const CATCH_UP_BYTES: u64 = 16 * 1024;
@@ -52,12 +63,22 @@ pub const SMALL_STEPS: usize = 256;
 /// Share of a table's bytes that the small queue may take: one part in ten, as S3-FIFO proposes.
 pub const SMALL_QUEUE_SHARE: u64 = 10;
 
-/// Segments of a flushed table freed in one slice: at most 16 * 224 entries, around 100 us.
+/// Segments of a flushed table freed in one slice: at most 16 * 400 entries that own memory, around 100 us.
 pub const DRAIN_SEGMENTS: usize = 16;
+
+/// Entries looked at in one stripe per tick, some segments' worth: about 50 us when all are dead.
+pub const REAP_ENTRIES: usize = 400;
+
+/// Least seconds between two visits of a segment for its dead: halves the work where deadlines lie close, and what is
+/// dead stays for no longer than this.
+pub const REAP_PAUSE_S: u32 = 2;
+
+/// Segments looked at for the nearest deadline (`volatile-ttl`), a header each: some 10 us.
+pub const SOONEST_SEGMENTS: usize = 256;
 
 /// Threads that may use one store at a time (serving cores, appliers, tests).
 pub const MAX_PARTICIPANTS: usize = 1024;
 
-const _: () = assert!(SEGMENT_ENTRIES <= 224 && MERGE_ENTRIES * 2 < SEGMENT_ENTRIES);
+const _: () = assert!(MERGE_ENTRIES * 2 < SEGMENT_ENTRIES);
 const _: () = assert!(MAX_STRIPES.is_power_of_two() && MAX_STRIPES <= 1 << 16);
 const _: () = assert!(INLINE_VALUE_BYTES <= u16::MAX as usize);

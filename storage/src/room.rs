@@ -1,9 +1,9 @@
 //! Room for writes: how memory is brought below its limit before a command, and which keys it would cost.
 
-use crate::access::{Access, Held, REAP_RECORDS};
+use crate::access::{Access, Held};
 use crate::evict::Policy;
 use crate::hash::KeyHash;
-use crate::limits::{CATCH_UP_BYTES, DATABASES, SPARING_STRIPES, VICTIMS_PER_WRITE};
+use crate::limits::{CATCH_UP_BYTES, DATABASES, REAP_ENTRIES, SPARING_STRIPES, UNPAID_BYTES, VICTIMS_PER_WRITE};
 use crate::store::Store;
 use crate::stripe::{Db, Physical, Stripe};
 use crate::table::is_past;
@@ -38,7 +38,7 @@ impl Access<'_> {
         // A stripe below half its share spares its keys while a near one has more.
         let half_share = memory.dataset() / stripes as u64 / 2;
         let over = memory.used().saturating_sub(memory.limit());
-        let mut hunt = Hunt { store, cx, spare_below: 0, victims: 0, freed: 0, goal: need + over.min(CATCH_UP_BYTES) };
+        let mut hunt = Hunt { store, cx, spare_below: 0, victims: 0, evicted: 0, freed: 0, goal: need + over.min(CATCH_UP_BYTES) };
         // A search that may find nothing (few or no keys may go) looks only where the key would lie.
         let reach = if memory.policy() == Policy::NoEviction { 1 } else { stripes };
         let passes =
@@ -62,8 +62,8 @@ impl Access<'_> {
                 _ => hunt.evict_in(&mut store.stripes[index].0.lock(), &fits),
             }
         }
-        // Whatever was freed makes room for as much: the limit is not run over any further.
-        fits(0) || hunt.freed >= need && hunt.victims > 0
+        // Whatever was evicted makes room for as much: the limit is not run over any further.
+        fits(0) || hunt.evicted >= need && hunt.victims > 0
     }
 
     /// Keys that eviction would take to free about `bytes`; nothing is removed.
@@ -81,9 +81,9 @@ impl Access<'_> {
                         let Some(victim) = table.victim(policy, cx, step as u64, env) else {
                             return;
                         };
-                        let slot = table.slot(victim.at);
-                        let (key, memory, small) = (slot.key().into(), slot.memory(), slot.in_small());
-                        if small {
+                        let key = table.record(victim.at).key().into();
+                        let memory = table.entry_bytes(victim.at);
+                        if table.word(victim.at).in_small() {
                             table.with_queues(|table| table.queues().requeue(victim.place.tag()));
                         }
                         gathered += memory;
@@ -106,6 +106,8 @@ struct Hunt<'h> {
     /// Stripes with fewer bytes are left alone.
     spare_below: u64,
     victims: usize,
+    /// Bytes that the victims took, and by how much tables shrank: a page goes back when enough of it is empty.
+    evicted: u64,
     freed: u64,
     /// Bytes to free before the write goes on, fit or not.
     goal: u64,
@@ -113,7 +115,7 @@ struct Hunt<'h> {
 
 impl Hunt<'_> {
     fn is_done(&self) -> bool {
-        self.victims >= VICTIMS_PER_WRITE && self.freed >= self.goal
+        self.victims >= VICTIMS_PER_WRITE && (self.freed >= self.goal || self.evicted >= self.goal + UNPAID_BYTES)
     }
 
     /// Evicts entries of one stripe while `fits` says no, the expired ones first. The table of a victim is drawn by
@@ -122,7 +124,7 @@ impl Hunt<'_> {
         let (store, cx, env) = (self.store, self.cx, self.store.env());
         let policy = store.memory.policy();
         for physical in stripe.occupied() {
-            stripe.with_table(physical, &store.memory, |table| table.reap(REAP_RECORDS, cx, env));
+            stripe.with_table(physical, &store.memory, |table| table.reap(REAP_ENTRIES, cx));
         }
         // Tables where a search found nothing, as a set of bits.
         let mut barren = 0u16;
@@ -134,25 +136,27 @@ impl Hunt<'_> {
             let before = stripe.bytes();
             let gone = stripe.with_table(physical, &store.memory, |table| {
                 let victim = table.victim(policy, cx, nth, env)?;
-                let slot = table.remove(victim.at, victim.place, env);
-                // Dead, but its second has not come up in the wheel.
-                let was_dead = is_past(slot.deadline(), cx);
+                let record = table.record(victim.at);
+                // Dead, but its second has not come yet.
+                let was_dead = is_past(record.deadline(), cx);
+                let kh = store.hasher().hash(record.key());
+                let bytes = table.entry_bytes(victim.at);
                 table.expired += u64::from(was_dead);
-                Some((!was_dead).then(|| store.hasher().hash(slot.key())))
+                table.remove(victim.at, victim.place);
+                table.repay(victim.place);
+                Some((bytes, (!was_dead).then_some(kh)))
             });
-            self.freed += before.saturating_sub(stripe.bytes());
-            match gone {
-                None => {
-                    barren |= 1 << physical.0;
-                    continue;
-                }
-                Some(None) => {}
-                Some(Some(kh)) => {
-                    stripe.changed(store.logical(physical), kh);
-                    stripe.counts.evicted += 1;
-                }
+            let Some((bytes, evicted)) = gone else {
+                barren |= 1 << physical.0;
+                continue;
+            };
+            if let Some(kh) = evicted {
+                stripe.changed(store.logical(physical), kh);
+                stripe.counts.evicted += 1;
             }
             self.victims += 1;
+            self.evicted += bytes;
+            self.freed += before.saturating_sub(stripe.bytes());
         }
         stripe.settle(&store.memory);
     }

@@ -1,103 +1,41 @@
-//! One segment: the entries whose order bits share a prefix, in 64-byte buckets of seven slots.
+//! One segment: the entries whose order bits share a prefix, index and records together.
 //!
-//! An entry lies in one of two buckets that its tag names: the first if it had room, else the second (the first then
-//! carries the *overflow* mark, so that a look-up knows to go on), else a resident of either is moved to its own other
-//! bucket. Buckets fill to about 88 % on the mean; a full segment is rebuilt one size larger. Entries that fit nowhere
-//! although the segment is far from full (keys of equal hashes) go to a stash that is searched linearly.
+//! Records lie in the segment's own pages; the index leads to them. A record longer than a page takes well lies in a
+//! block of its own behind a *stub*. An entry that finds no place in the index (keys of equal hashes) or in the pages
+//! goes to the *stash*, a list that is searched linearly.
+//!
+//! Holes in the pages are closed by laying all records out anew, when they make up a twelfth of the pages, so that the
+//! cost per removed record is bounded.
 
-use crate::entry::Slot;
 use crate::hash::{Hasher, Place};
+use crate::index::{Found, Index, Word};
+use crate::limits::{REAP_PAUSE_S, SEGMENT_ENTRIES, STASH_PERCENT};
 use crate::memory::{good_size, vec_bytes};
+use crate::pages::{PAGE_BYTES, Pages, RECORD_BYTES, Spot, rounded};
+use crate::record::{self, NewRecord, Record};
+use crate::stub;
+use crate::time::Millis;
+use crate::value::NewValue;
+use core::mem;
 use smallvec::SmallVec;
 
-/// Slots of a bucket: with their seven check bytes and the mark they fill one cache line.
-const SLOTS: usize = 7;
-/// Fill at which a segment grows even if there still were room, in percent.
-const FULL_PERCENT: usize = 94;
-/// Below this fill a segment does not grow for an entry that fits nowhere: it is stashed.
-const STASH_PERCENT: usize = 50;
+/// Part of the pages that holes may make up before they are closed, and with which they are closed rather than that a
+/// segment splits.
+const HOLES_PART: usize = 12;
+const HOLES_PART_FULL: usize = 16;
+/// Bytes of holes and free room that closing the holes turns into freed memory: a step of the last page, and what is
+/// lost at the ends of pages.
+const REPAYING_BYTES: usize = 1024 + 256;
+const REPAYING_HOLES: usize = 256;
 
-/// A cache line of seven slots.
-#[repr(C, align(64))]
-#[derive(Default)]
-struct Bucket {
-    /// Byte `i` checks slot `i` (any value while the slot is empty); the top byte is the overflow mark.
-    word: u64,
-    slots: [Option<Slot>; SLOTS],
-}
+/// No deadline: later than any second.
+pub(crate) const NEVER: u32 = u32::MAX;
 
-const _: () = assert!(size_of::<Bucket>() == 64);
-
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-const OVERFLOW: u64 = 1 << 56;
-
-impl Bucket {
-    /// Slots whose check byte may equal `check`, lowest first: all that do, and rarely one that does not.
-    #[inline]
-    fn candidates(&self, check: u8) -> impl Iterator<Item = usize> + use<> {
-        let unequal = self.word ^ (LOW_BITS * u64::from(check));
-        let mut hits = unequal.wrapping_sub(LOW_BITS) & !unequal & (HIGH_BITS >> 8);
-        core::iter::from_fn(move || {
-            let slot = hits.trailing_zeros() as usize / 8;
-            hits &= hits.wrapping_sub(1);
-            (slot < SLOTS).then_some(slot)
-        })
-    }
-
-    fn has_overflow(&self) -> bool {
-        self.word & OVERFLOW != 0
-    }
-
-    fn vacancy(&self) -> Option<usize> {
-        self.slots.iter().position(Option::is_none)
-    }
-
-    fn put(&mut self, at: usize, check: u8, slot: Slot) {
-        self.word = (self.word & !(0xFF << (8 * at))) | u64::from(check) << (8 * at);
-        self.slots[at] = Some(slot);
-    }
-}
-
-/// Where an entry may lie in a segment of a certain size.
-#[derive(Clone, Copy)]
-struct Choice {
-    first: usize,
-    second: usize,
-    check: u8,
-}
-
-impl Choice {
-    #[inline]
-    fn of(tag: u32, buckets: usize) -> Self {
-        let mixed = crate::hash::bucket_hash(tag);
-        let scaled = |bits: u64| ((bits & 0xFFFF) as usize * buckets) >> 16;
-        let first = scaled(mixed >> 16);
-        let second = scaled(mixed >> 36);
-        // The two differ wherever there are two.
-        let second = if second != first {
-            second
-        } else if first + 1 < buckets {
-            first + 1
-        } else {
-            0
-        };
-        Self { first, second, check: (mixed >> 56) as u8 }
-    }
-
-    fn other(self, bucket: usize) -> usize {
-        if bucket == self.first { self.second } else { self.first }
-    }
-}
-
-/// A segment of a directory. `depth` order bits are common to all its entries.
-///
-/// Positions are `bucket * 7 + slot`, and past the last bucket the index in the stash.
-pub(crate) struct Segment {
-    buckets: Box<[Bucket]>,
-    stash: Vec<Slot>,
-    len: usize,
-    pub depth: u32,
+/// An entry without a place in index or pages.
+struct Stashed {
+    tag: u16,
+    word: Word,
+    block: Box<[u8]>,
 }
 
 /// How a segment finds the place of an entry it holds: from the key.
@@ -109,340 +47,580 @@ pub(crate) struct Placing<'h> {
 
 impl Placing<'_> {
     #[inline]
-    pub fn of(self, slot: &Slot) -> Place {
-        self.hasher.hash(slot.key()).place(self.stripe_bits)
+    pub fn of(self, key: &[u8]) -> Place {
+        self.hasher.hash(key).place(self.stripe_bits)
     }
 }
 
-/// Sizes in buckets: steps of an eighth to a quarter, each of them a size class of the allocator.
-fn size_for(buckets: usize) -> usize {
-    match buckets {
-        0 => 0,
-        1..=4 => buckets.next_power_of_two(),
-        5..=8 => 8,
-        _ => {
-            let step = buckets.next_power_of_two() / 8;
-            buckets.div_ceil(step) * step
-        }
-    }
+/// See the module's text. `depth` order bits are common to all its entries.
+///
+/// Positions are those of the index, and past the last of them the places in the stash. They stay while entries are only
+/// looked at, overwritten or replaced.
+pub(crate) struct Segment {
+    index: Index,
+    pages: Pages,
+    stash: Vec<Stashed>,
+    /// Records in the pages that own memory elsewhere.
+    owners: u32,
+    /// First whole second at which to look for dead entries: that of the first one to die, or up to [`REAP_PAUSE_S`]
+    /// later.
+    pub due: u32,
+    pub depth: u32,
+    /// Bytes of blocks and shared values.
+    outside: u64,
+}
+
+/// First whole second at which this deadline has passed.
+pub(crate) fn due_second(deadline: Millis) -> u32 {
+    u32::try_from(deadline.seconds() + 1).unwrap_or(NEVER - 1).min(NEVER - 1)
+}
+
+/// Bytes that what begins at `stored`, a record or a stub, takes in its page.
+#[inline]
+fn stored_len(stored: &[u8]) -> usize {
+    if stub::is_stub(stored) { stub::BYTES } else { Record::at(stored).len() }
+}
+
+/// The record of what begins at `stored`.
+#[inline]
+fn resolved(stored: &[u8]) -> &[u8] {
+    if stub::is_stub(stored) { stub::block(stored) } else { stored }
+}
+
+fn outside_bytes(stored: &[u8]) -> u64 {
+    let block = if stub::is_stub(stored) { good_size(stub::block(stored).len()) as u64 } else { 0 };
+    block + Record::at(resolved(stored)).shared_bytes()
+}
+
+fn is_owner(stored: &[u8]) -> bool {
+    stub::is_stub(stored) || Record::at(stored).is_shared()
+}
+
+/// A block that holds `new`.
+fn boxed(new: NewRecord<'_>) -> Box<[u8]> {
+    let mut block = vec![0; good_size(new.len())].into_boxed_slice();
+    new.write(&mut block);
+    block
 }
 
 impl Segment {
-    pub fn new(depth: u32, capacity: usize) -> Self {
-        let mut segment = Self { buckets: Box::default(), stash: Vec::new(), len: 0, depth };
-        segment.buckets = Self::empty_buckets(Self::buckets_for(capacity));
+    pub fn new(depth: u32) -> Self {
+        Self {
+            index: Index::default(),
+            pages: Pages::default(),
+            stash: Vec::new(),
+            owners: 0,
+            due: NEVER,
+            depth,
+            outside: 0,
+        }
+    }
+
+    fn with_room(depth: u32, entries: usize) -> Self {
+        let mut segment = Self::new(depth);
+        segment.index = Index::for_entries(entries);
         segment
     }
 
-    fn empty_buckets(count: usize) -> Box<[Bucket]> {
-        (0..count).map(|_| Bucket::default()).collect()
-    }
-
-    /// Buckets in which `entries` find room.
-    fn buckets_for(entries: usize) -> usize {
-        size_for((entries * 100).div_ceil(SLOTS * FULL_PERCENT))
-    }
-
     pub fn len(&self) -> usize {
-        self.len
+        self.index.len() + self.stash.len()
     }
 
-    /// Bytes of the buckets and the stash.
+    /// Bytes of index, pages, stash, and of what records own elsewhere.
     pub fn memory(&self) -> u64 {
-        let buckets = self.buckets.len() * size_of::<Bucket>();
-        let buckets = if buckets == 0 { 0 } else { good_size(buckets) as u64 };
-        buckets + vec_bytes::<Slot>(self.stash.capacity())
+        let own = self.index.bytes() + self.pages.capacity();
+        own as u64 + vec_bytes::<Stashed>(self.stash.capacity()) + self.outside
+    }
+
+    /// Bytes of records in the pages.
+    pub fn live_bytes(&self) -> usize {
+        self.pages.live()
+    }
+
+    #[inline]
+    fn at_spot(&self, spot: Spot) -> &[u8] {
+        resolved(self.pages.from(spot))
     }
 
     /// Position of `key`.
     #[inline]
     pub fn find(&self, place: Place, key: &[u8]) -> Option<usize> {
-        self.search(place.tag(), |slot| slot.key() == key)
+        match self.index.find(place.short_tag(), |_, word| Record::at(self.at_spot(word.spot())).key() == key) {
+            Found::At(position) => Some(position),
+            Found::Nowhere { overflow } if overflow && !self.stash.is_empty() => {
+                let at = self.stash.iter().position(|stashed| Record::at(&stashed.block).key() == key)?;
+                Some(self.index.positions() + at)
+            }
+            Found::Nowhere { .. } => None,
+        }
     }
 
-    #[inline]
-    fn search(&self, tag: u32, is_it: impl Fn(&Slot) -> bool) -> Option<usize> {
-        if self.buckets.is_empty() {
-            return None;
-        }
-        let choice = Choice::of(tag, self.buckets.len());
-        let within = |bucket: usize| {
-            let lines = &self.buckets[bucket];
-            lines
-                .candidates(choice.check)
-                .find(|at| lines.slots[*at].as_ref().is_some_and(&is_it))
-                .map(|at| bucket * SLOTS + at)
-        };
-        if let Some(position) = within(choice.first) {
-            return Some(position);
-        }
-        if !self.buckets[choice.first].has_overflow() {
-            return None;
-        }
-        within(choice.second).or_else(|| {
-            let at = self.stash.iter().position(&is_it)?;
-            Some(self.buckets.len() * SLOTS + at)
-        })
-    }
-
-    /// Positions of all entries with this tag (two keys may share one).
-    pub fn find_tag(&self, tag: u32, placing: Placing<'_>) -> SmallVec<[usize; 2]> {
+    /// Positions of all entries with this 32-bit tag (two keys may share one).
+    pub fn find_tag(&self, place: Place, placing: Placing<'_>) -> SmallVec<[usize; 2]> {
         let mut found = SmallVec::new();
-        if self.buckets.is_empty() {
-            return found;
+        let is_it = |bytes: &[u8]| placing.of(Record::at(bytes).key()).tag() == place.tag();
+        let end = self.index.find(place.short_tag(), |position, word| {
+            if is_it(self.at_spot(word.spot())) {
+                found.push(position);
+            }
+            false
+        });
+        if let Found::Nowhere { overflow: true } = end {
+            let stashed = self.stash.iter().enumerate().filter(|(_, stashed)| is_it(&stashed.block));
+            found.extend(stashed.map(|(at, _)| self.index.positions() + at));
         }
-        let choice = Choice::of(tag, self.buckets.len());
-        let is_it = |slot: &Slot| placing.of(slot).tag() == tag;
-        let both = [choice.first, choice.second];
-        for bucket in &both[..if choice.first == choice.second { 1 } else { 2 }] {
-            let lines = &self.buckets[*bucket];
-            let hits = lines.candidates(choice.check).filter(|at| lines.slots[*at].as_ref().is_some_and(is_it));
-            found.extend(hits.map(|at| bucket * SLOTS + at));
-        }
-        let stashed = self.stash.iter().enumerate().filter(|(_, slot)| is_it(slot));
-        found.extend(stashed.map(|(at, _)| self.buckets.len() * SLOTS + at));
         found
     }
 
-    /// The slot at a position that [`find`](Self::find) or an iteration gave.
-    #[inline]
-    pub fn slot(&self, position: usize) -> &Slot {
-        self.any_slot(position).expect("the position is occupied: nothing was removed since it was found")
+    fn bytes(&self, position: usize) -> &[u8] {
+        match position.checked_sub(self.index.positions()) {
+            None => self.at_spot(self.word(position).spot()),
+            Some(stashed) => &self.stash[stashed].block,
+        }
     }
 
-    #[inline]
-    pub fn slot_mut(&mut self, position: usize) -> &mut Slot {
-        let in_buckets = self.buckets.len() * SLOTS;
-        let slot = match position.checked_sub(in_buckets) {
-            None => self.buckets[position / SLOTS].slots[position % SLOTS].as_mut(),
-            Some(stashed) => self.stash.get_mut(stashed),
-        };
-        slot.expect("the position is occupied: nothing was removed since it was found")
+    fn bytes_mut(&mut self, position: usize) -> &mut [u8] {
+        match position.checked_sub(self.index.positions()) {
+            None => {
+                let stored = self.pages.from_mut(self.index.get(position).expect("an occupied position").spot());
+                if stub::is_stub(stored) { stub::block_mut(stored) } else { stored }
+            }
+            Some(stashed) => &mut self.stash[stashed].block,
+        }
     }
 
-    /// Like [`slot`](Self::slot) for any position.
+    /// The record at a position that [`find`](Self::find) or an iteration gave.
     #[inline]
-    pub fn any_slot(&self, position: usize) -> Option<&Slot> {
-        match self.buckets.get(position / SLOTS) {
-            Some(bucket) => bucket.slots[position % SLOTS].as_ref(),
-            None => self.stash.get(position - self.buckets.len() * SLOTS),
+    pub fn record(&self, position: usize) -> Record<'_> {
+        Record::at(self.bytes(position))
+    }
+
+    /// What the eviction policy knows of the entry at an occupied position.
+    #[inline]
+    pub fn word(&self, position: usize) -> Word {
+        self.any_word(position).expect("the position is occupied: nothing was removed since it was found")
+    }
+
+    /// Like [`word`](Self::word) for any position below [`positions`](Self::positions).
+    #[inline]
+    pub fn any_word(&self, position: usize) -> Option<Word> {
+        match position.checked_sub(self.index.positions()) {
+            None => self.index.get(position),
+            Some(stashed) => self.stash.get(stashed).map(|stashed| stashed.word),
+        }
+    }
+
+    pub fn word_mut(&mut self, position: usize) -> &mut Word {
+        match position.checked_sub(self.index.positions()) {
+            None => self.index.get_mut(position),
+            Some(stashed) => &mut self.stash[stashed].word,
         }
     }
 
     /// Number of positions.
     pub fn positions(&self) -> usize {
-        self.buckets.len() * SLOTS + self.stash.len()
+        self.index.positions() + self.stash.len()
     }
 
-    /// Adds a slot whose key is not in the segment; gives its position.
-    pub fn insert(&mut self, place: Place, slot: Slot, placing: Placing<'_>) -> usize {
-        if (self.len + 1) * 100 > self.buckets.len() * SLOTS * FULL_PERCENT {
-            self.rebuild(Self::buckets_for(self.len + 1).max(size_for(self.buckets.len() + 1)), placing);
-        }
-        let tag = place.tag();
-        let mut slot = slot;
-        loop {
-            slot = match self.place(tag, slot, placing) {
-                Ok(position) => break self.counted(position),
-                Err(slot) => slot,
-            };
-            if (self.len + 1) * 100 < self.buckets.len() * SLOTS * STASH_PERCENT {
-                break self.stash(tag, slot);
-            }
-            self.rebuild(size_for(self.buckets.len() + 1), placing);
-        }
+    /// Every entry: position and record.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, Record<'_>)> {
+        let indexed = self.index.iter().map(|(position, _, word)| (position, Record::at(self.at_spot(word.spot()))));
+        let stashed = self.stash.iter().enumerate();
+        indexed.chain(stashed.map(|(at, stashed)| (self.index.positions() + at, Record::at(&stashed.block))))
     }
 
-    fn counted(&mut self, position: usize) -> usize {
-        self.len += 1;
-        position
-    }
-
-    fn stash(&mut self, tag: u32, slot: Slot) -> usize {
-        let choice = Choice::of(tag, self.buckets.len());
-        self.buckets[choice.first].word |= OVERFLOW;
-        self.stash.push(slot);
-        self.counted(self.positions() - 1)
-    }
-
-    /// Puts a slot into one of its two buckets, moving one resident if need be; the slot back if there is no room.
-    fn place(&mut self, tag: u32, slot: Slot, placing: Placing<'_>) -> Result<usize, Slot> {
-        let choice = Choice::of(tag, self.buckets.len());
-        for bucket in [choice.first, choice.second] {
-            if let Some(at) = self.buckets[bucket].vacancy() {
-                return Ok(self.settle(choice, bucket, at, slot));
-            }
-        }
-        for bucket in [choice.first, choice.second] {
-            for at in 0..SLOTS {
-                let resident = self.buckets[bucket].slots[at].as_ref().expect("a bucket without vacancy is full");
-                let its = Choice::of(placing.of(resident).tag(), self.buckets.len());
-                let other = its.other(bucket);
-                if other == bucket {
-                    continue;
-                }
-                let Some(free) = self.buckets[other].vacancy() else { continue };
-                let moved = self.buckets[bucket].slots[at].take().expect("just seen");
-                self.settle(its, other, free, moved);
-                return Ok(self.settle(choice, bucket, at, slot));
-            }
-        }
-        Err(slot)
-    }
-
-    fn settle(&mut self, choice: Choice, bucket: usize, at: usize, slot: Slot) -> usize {
-        self.buckets[bucket].put(at, choice.check, slot);
-        if bucket != choice.first {
-            self.buckets[choice.first].word |= OVERFLOW;
-        }
-        bucket * SLOTS + at
-    }
-
-    /// Lays all entries out anew in `buckets` buckets or more.
-    fn rebuild(&mut self, buckets: usize, placing: Placing<'_>) {
-        let slots: Vec<Slot> = self.drain().collect();
-        self.fill(slots, buckets, placing);
-    }
-
-    fn fill(&mut self, slots: Vec<Slot>, buckets: usize, placing: Placing<'_>) {
-        self.buckets = Self::empty_buckets(buckets);
-        self.stash = Vec::new();
-        self.len = 0;
-        for slot in slots {
-            let tag = placing.of(&slot).tag();
-            match self.place(tag, slot, placing) {
-                Ok(position) => self.counted(position),
-                // Rare: a later rebuild finds it a bucket again.
-                Err(slot) => self.stash(tag, slot),
-            };
-        }
-    }
-
-    fn drain(&mut self) -> impl Iterator<Item = Slot> + use<> {
-        let buckets = core::mem::take(&mut self.buckets);
-        let stash = core::mem::take(&mut self.stash);
-        self.len = 0;
-        buckets.into_iter().flat_map(|bucket| bucket.slots.into_iter().flatten()).chain(stash)
-    }
-
-    pub fn remove(&mut self, position: usize) -> Slot {
-        self.len -= 1;
-        match position.checked_sub(self.buckets.len() * SLOTS) {
+    /// Bytes of memory the entry at a position takes, its share of the index not counted.
+    pub fn entry_bytes(&self, position: usize) -> u64 {
+        match position.checked_sub(self.index.positions()) {
             None => {
-                let slot = self.buckets[position / SLOTS].slots[position % SLOTS].take();
-                slot.expect("the position is occupied: it was just found")
+                let stored = self.pages.from(self.word(position).spot());
+                rounded(stored_len(stored)) as u64 + outside_bytes(stored)
             }
-            Some(stashed) => self.stash.swap_remove(stashed),
+            Some(stashed) => {
+                let block = &self.stash[stashed].block;
+                good_size(block.len()) as u64 + Record::at(block).shared_bytes()
+            }
         }
     }
 
-    /// Gives back room where less than a quarter is used.
-    pub fn shrink(&mut self, placing: Placing<'_>) {
-        if self.buckets.len() > 4 && self.len * 4 < self.buckets.len() * SLOTS {
-            self.rebuild(Self::buckets_for(self.len * 2), placing);
+    /// Adds an entry whose key is not in the segment; gives its position, or the record back if the segment is full.
+    pub fn insert<'a>(&mut self, place: Place, new: NewRecord<'a>) -> Result<usize, NewRecord<'a>> {
+        if self.index.len() >= SEGMENT_ENTRIES {
+            return Err(new);
+        }
+        let spot = self.write(new)?;
+        Ok(self.enter(place.short_tag(), Word::default().moved(spot)))
+    }
+
+    /// Adds an entry to a segment that is full and cannot split.
+    pub fn insert_anyway(&mut self, place: Place, new: NewRecord<'_>) -> usize {
+        self.stash(place.short_tag(), Word::default(), boxed(new));
+        self.positions() - 1
+    }
+
+    /// Writes a record to the pages, or its stub.
+    fn write<'a>(&mut self, new: NewRecord<'a>) -> Result<Spot, NewRecord<'a>> {
+        let len = new.len();
+        if len <= RECORD_BYTES {
+            let Some(spot) = self.room(len) else { return Err(new) };
+            let stored = self.pages.from_mut(spot);
+            new.write(stored);
+            let record = Record::at(stored);
+            if record.is_shared() {
+                self.owners += 1;
+                self.outside += record.shared_bytes();
+            }
+            return Ok(spot);
+        }
+        let Some(spot) = self.room(stub::BYTES) else { return Err(new) };
+        let stored = self.pages.from_mut(spot);
+        stub::write(stored, boxed(new));
+        self.owners += 1;
+        self.outside += outside_bytes(stored);
+        Ok(spot)
+    }
+
+    fn room(&mut self, len: usize) -> Option<Spot> {
+        if !self.pages.has_room(len) && self.pages.dead() * HOLES_PART_FULL >= self.pages.capacity() {
+            self.close_holes();
+        }
+        self.pages.take(len, len)
+    }
+
+    /// Puts a slot into the index, which grows as it must.
+    fn enter(&mut self, tag: u16, word: Word) -> usize {
+        loop {
+            if !self.index.is_full() {
+                if let Some(position) = self.index.insert(tag, word) {
+                    return position;
+                }
+                if self.index.len() * 100 < self.index.positions() * STASH_PERCENT {
+                    let block = self.take_out(word.spot());
+                    self.stash(tag, word, block);
+                    return self.positions() - 1;
+                }
+            }
+            self.relay(|index, left| Some(index.grown(|tag, word| left.push((tag, word)))));
         }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.buckets.iter().flat_map(|bucket| bucket.slots.iter().flatten()).chain(&self.stash)
+    /// Replaces the index by another one for the same slots.
+    fn relay(&mut self, lay: impl FnOnce(&Index, &mut SmallVec<[(u16, Word); 4]>) -> Option<Index>) {
+        let mut left = SmallVec::new();
+        let Some(index) = lay(&self.index, &mut left) else { return };
+        self.index = index;
+        for stashed in &self.stash {
+            self.index.mark_overflow(stashed.tag);
+        }
+        for (tag, word) in left {
+            let block = self.take_out(word.spot());
+            self.stash(tag, word, block);
+        }
+    }
+
+    fn stash(&mut self, tag: u16, word: Word, block: Box<[u8]>) {
+        if self.index.positions() == 0 {
+            self.index = Index::for_entries(1);
+        }
+        self.index.mark_overflow(tag);
+        self.outside += good_size(block.len()) as u64 + Record::at(&block).shared_bytes();
+        self.stash.push(Stashed { tag, word, block });
+    }
+
+    /// Takes a record out of the pages into a block, with what it owns.
+    fn take_out(&mut self, spot: Spot) -> Box<[u8]> {
+        let stored = self.pages.from(spot);
+        let (len, owner, outside) = (stored_len(stored), is_owner(stored), outside_bytes(stored));
+        let block = if stub::is_stub(stored) {
+            stub::take(stored)
+        } else {
+            let mut block = vec![0; good_size(len)].into_boxed_slice();
+            block[..len].copy_from_slice(&stored[..len]);
+            block
+        };
+        self.pages.release(len);
+        self.owners -= u32::from(owner);
+        self.outside -= outside;
+        block
+    }
+
+    /// Gives up a record in the pages and what it owns.
+    fn free(&mut self, spot: Spot) {
+        let stored = self.pages.from(spot);
+        let len = stored_len(stored);
+        if is_owner(stored) {
+            self.outside -= outside_bytes(stored);
+            self.owners -= 1;
+            record::release(resolved(stored));
+            if stub::is_stub(stored) {
+                drop(stub::take(stored));
+            }
+        }
+        self.pages.release(len);
+    }
+
+    /// Removes an entry; [`tidy`](Self::tidy) is due afterwards.
+    pub fn remove(&mut self, position: usize) {
+        match position.checked_sub(self.index.positions()) {
+            None => {
+                self.free(self.word(position).spot());
+                self.index.remove(position);
+            }
+            Some(stashed) => {
+                self.outside -= self.entry_bytes(position);
+                record::release(&self.stash.swap_remove(stashed).block);
+            }
+        }
+    }
+
+    /// Puts another record for the same key at a position; the record back if the segment is full.
+    pub fn replace<'a>(&mut self, position: usize, new: NewRecord<'a>) -> Result<(), NewRecord<'a>> {
+        if let Some(stashed) = position.checked_sub(self.index.positions()) {
+            self.outside -= self.entry_bytes(position);
+            let old = mem::replace(&mut self.stash[stashed].block, boxed(new));
+            record::release(&old);
+            self.outside += self.entry_bytes(position);
+            return Ok(());
+        }
+        let spot = self.write(new)?;
+        let word = self.word(position);
+        self.free(word.spot());
+        *self.index.get_mut(position) = word.moved(spot);
+        self.close_many_holes();
+        Ok(())
+    }
+
+    /// Replaces value and deadline where they are, if the memory they take stays the same; else gives the value back.
+    pub fn overwrite<'v>(
+        &mut self,
+        position: usize,
+        value: NewValue<'v>,
+        deadline: Option<Millis>,
+    ) -> Result<(), NewValue<'v>> {
+        let in_page = position < self.index.positions()
+            && !stub::is_stub(self.pages.from(self.word(position).spot()));
+        let bytes = self.bytes_mut(position);
+        let block = bytes.len();
+        record::overwrite(bytes, value, deadline, |old, new| {
+            if in_page { rounded(old) == rounded(new) } else { good_size(new) == block }
+        })
+    }
+
+    /// Changes the deadline where it is; false (and no effect) if it does not fit there.
+    pub fn overwrite_deadline(&mut self, position: usize, deadline: Option<Millis>) -> bool {
+        record::overwrite_deadline(self.bytes_mut(position), deadline)
+    }
+
+    /// Writes over an integer; false (and no effect) if the value is none.
+    pub fn overwrite_int(&mut self, position: usize, n: i64) -> bool {
+        record::overwrite_int(self.bytes_mut(position), n)
+    }
+
+    /// Edits a shared value in place.
+    pub fn edit_shared(&mut self, position: usize, edit: impl FnOnce(&mut Vec<u8>)) {
+        self.outside -= self.record(position).shared_bytes();
+        record::edit_shared(self.bytes_mut(position), edit);
+        self.outside += self.record(position).shared_bytes();
+    }
+
+    /// Notes that an entry has this deadline.
+    pub fn note_deadline(&mut self, deadline: Millis) {
+        self.due = self.due.min(due_second(deadline));
+    }
+
+    /// Gives back what removals left: holes in the pages, and an index far too large.
+    pub fn tidy(&mut self) {
+        self.close_many_holes();
+        self.relay(|index, left| index.shrunk(|tag, word| left.push((tag, word))));
+        if self.stash.is_empty() && self.stash.capacity() > 0 {
+            self.stash = Vec::new();
+        }
+    }
+
+    /// Gives memory back at once where closing the holes frees some; for a store at its limit.
+    pub fn repay(&mut self) {
+        let holes = self.pages.dead();
+        if holes >= REPAYING_HOLES && self.pages.capacity() - self.pages.live() >= REPAYING_BYTES {
+            self.close_holes();
+        }
+    }
+
+    fn close_many_holes(&mut self) {
+        if self.pages.dead() * HOLES_PART >= self.pages.capacity() {
+            self.close_holes();
+        }
+    }
+
+    /// Lays all records out anew. Does nothing if they would not fit in this order, which packs page ends differently.
+    fn close_holes(&mut self) {
+        let mut pages = Pages::default();
+        let mut ahead = self.pages.live();
+        let mut spots: SmallVec<[Spot; SEGMENT_ENTRIES]> = SmallVec::new();
+        for (_, _, word) in self.index.iter() {
+            let stored = self.pages.from(word.spot());
+            let len = stored_len(stored);
+            let Some(spot) = pages.take(len, ahead) else { return };
+            pages.from_mut(spot)[..len].copy_from_slice(&stored[..len]);
+            ahead -= rounded(len);
+            spots.push(spot);
+        }
+        for (word, spot) in self.index.words_mut().zip(spots) {
+            *word = word.moved(spot);
+        }
+        self.pages = pages;
+    }
+
+    /// Moves in an entry as it is stored in another segment's pages; that one must forget what it owns.
+    fn adopt(&mut self, tag: u16, word: Word, stored: &[u8], ahead: usize) {
+        let len = stored_len(stored);
+        if let Some(spot) = self.pages.take(len, ahead) {
+            self.pages.from_mut(spot)[..len].copy_from_slice(&stored[..len]);
+            if is_owner(stored) {
+                self.owners += 1;
+                self.outside += outside_bytes(stored);
+            }
+            self.enter(tag, word.moved(spot));
+        } else if stub::is_stub(stored) {
+            self.stash(tag, word, stub::take(stored));
+        } else {
+            let mut block = vec![0; good_size(len)].into_boxed_slice();
+            block[..len].copy_from_slice(&stored[..len]);
+            self.stash(tag, word, block);
+        }
+    }
+
+    /// Moves in an entry that had no place in another segment.
+    fn adopt_stashed(&mut self, stashed: Stashed) {
+        let Stashed { tag, word, block } = stashed;
+        let record = Record::at(&block);
+        let len = record.len();
+        if self.index.len() >= SEGMENT_ENTRIES || self.index.is_full() {
+            self.stash(tag, word, block);
+        } else if len <= RECORD_BYTES {
+            // The block's bytes are moved; what the record owns moves along.
+            self.adopt(tag, word, &block[..len], len);
+        } else if let Some(spot) = self.pages.take(stub::BYTES, stub::BYTES) {
+            let stored = self.pages.from_mut(spot);
+            stub::write(stored, block);
+            self.owners += 1;
+            self.outside += outside_bytes(stored);
+            self.enter(tag, word.moved(spot));
+        } else {
+            self.stash(tag, word, block);
+        }
+    }
+
+    /// Takes everything out; what entries own is then whoever's they are moved to.
+    fn dismantle(&mut self) -> (Index, Pages, Vec<Stashed>) {
+        self.owners = 0;
+        self.outside = 0;
+        (mem::take(&mut self.index), mem::take(&mut self.pages), mem::take(&mut self.stash))
     }
 
     /// Splits by the next order bit: keeps the entries with 0, returns those with 1.
     pub fn split(&mut self, placing: Placing<'_>) -> Self {
         let bit = 63 - self.depth;
-        self.depth += 1;
-        let (high, low): (Vec<Slot>, Vec<Slot>) = self.drain().partition(|slot| placing.of(slot).order >> bit & 1 == 1);
-        let mut other = Self { buckets: Box::default(), stash: Vec::new(), len: 0, depth: self.depth };
-        let room = |entries: usize| Self::buckets_for(entries + entries / 8 + 1);
-        let (low_room, high_room) = (room(low.len()), room(high.len()));
-        self.fill(low, low_room, placing);
-        other.fill(high, high_room, placing);
-        other
+        let is_high = |record: Record<'_>| placing.of(record.key()).order >> bit & 1 == 1;
+        // Two passes: sizes first, so that pages and indexes are made as large as they will be.
+        let mut sides: SmallVec<[bool; SEGMENT_ENTRIES]> = SmallVec::new();
+        let (mut entries, mut bytes) = ([0usize; 2], [0usize; 2]);
+        let mut due = [NEVER; 2];
+        for (_, _, word) in self.index.iter() {
+            let stored = self.pages.from(word.spot());
+            let record = Record::at(resolved(stored));
+            let high = is_high(record);
+            let side = usize::from(high);
+            entries[side] += 1;
+            bytes[side] += rounded(stored_len(stored));
+            due[side] = due[side].min(record.deadline().map_or(NEVER, due_second));
+            sides.push(high);
+        }
+        let depth = self.depth + 1;
+        let mut halves = entries.map(|entries| Self::with_room(depth, entries + entries / 8 + 1));
+        let (index, pages, stash) = self.dismantle();
+        for ((_, tag, word), high) in index.iter().zip(&sides) {
+            let stored = pages.from(word.spot());
+            let side = usize::from(*high);
+            let ahead = bytes[side];
+            bytes[side] -= rounded(stored_len(stored));
+            halves[side].adopt(tag, word, stored, ahead);
+        }
+        for stashed in stash {
+            let record = Record::at(&stashed.block);
+            let side = usize::from(is_high(record));
+            due[side] = due[side].min(record.deadline().map_or(NEVER, due_second));
+            halves[side].adopt_stashed(stashed);
+        }
+        let [mut low, mut high] = halves;
+        (low.due, high.due) = (due[0], due[1]);
+        *self = low;
+        high
     }
 
     /// Takes in the entries of its buddy.
-    pub fn merge(&mut self, mut buddy: Self, placing: Placing<'_>) {
+    pub fn merge(&mut self, mut buddy: Self) {
         debug_assert_eq!(self.depth, buddy.depth);
         self.depth -= 1;
-        for slot in buddy.drain() {
-            let place = placing.of(&slot);
-            self.insert(place, slot, placing);
+        self.due = self.due.min(buddy.due);
+        let mut ahead = buddy.pages.live();
+        let (index, pages, stash) = buddy.dismantle();
+        for (_, tag, word) in index.iter() {
+            let stored = pages.from(word.spot());
+            self.adopt(tag, word, stored, ahead);
+            ahead -= rounded(stored_len(stored));
+        }
+        for stashed in stash {
+            self.adopt_stashed(stashed);
         }
     }
 
     /// Asks for the cache line of the bucket a look-up will begin with.
     #[inline]
     pub fn prefetch_bucket(&self, place: Place) {
-        if !self.buckets.is_empty() {
-            let choice = Choice::of(place.tag(), self.buckets.len());
-            crate::prefetch::line(&raw const self.buckets[choice.first]);
-        }
+        self.index.prefetch(place.short_tag());
     }
 
     /// Asks for the record that a look-up will most likely compare with.
     #[inline]
     pub fn prefetch_entry(&self, place: Place) {
-        if self.buckets.is_empty() {
-            return;
+        if let Some(word) = self.index.likely(place.short_tag()) {
+            self.pages.prefetch(word.spot());
         }
-        let choice = Choice::of(place.tag(), self.buckets.len());
-        let bucket = &self.buckets[choice.first];
-        if let Some(slot) = bucket.candidates(choice.check).find_map(|at| bucket.slots[at].as_ref()) {
-            slot.prefetch();
-        } else if bucket.has_overflow() {
-            let bucket = &self.buckets[choice.second];
-            if let Some(slot) = bucket.candidates(choice.check).find_map(|at| bucket.slots[at].as_ref()) {
-                slot.prefetch();
+    }
+
+    /// Recounts everything this segment keeps count of; panics with what does not hold.
+    pub fn invariants(&self) {
+        let stored = || self.index.iter().map(|(_, _, word)| self.pages.from(word.spot()));
+        let live: usize = stored().map(|stored| rounded(stored_len(stored))).sum();
+        assert_eq!(live, self.pages.live(), "bytes of records");
+        assert!(self.pages.capacity() <= crate::pages::PAGES * PAGE_BYTES);
+        let owners = stored().filter(|stored| is_owner(stored)).count();
+        assert_eq!(owners, self.owners as usize, "records that own memory");
+        let stashed = self.index.positions()..self.positions();
+        let outside =
+            stored().map(outside_bytes).sum::<u64>() + stashed.map(|position| self.entry_bytes(position)).sum::<u64>();
+        assert_eq!(outside, self.outside, "bytes of blocks and shared values");
+        let due = self.iter().filter_map(|(_, record)| record.deadline()).map(due_second).min();
+        assert!(due.is_none_or(|due| due.saturating_add(REAP_PAUSE_S) >= self.due), "no entry is due before its segment");
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if self.owners > 0 {
+            for (_, _, word) in self.index.iter() {
+                let stored = self.pages.from(word.spot());
+                record::release(resolved(stored));
+                if stub::is_stub(stored) {
+                    drop(stub::take(stored));
+                }
             }
+        }
+        for stashed in &self.stash {
+            record::release(&stashed.block);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::value::NewValue;
-
-    /// Keys are tags.
-    fn tag_of(key: &[u8]) -> u64 {
-        u64::from(u32::from_le_bytes(key.try_into().expect("a tag"))) << 32
-    }
-
-    /// Two buckets filled by keys that have them as first choice bear no overflow mark; one more key goes to the stash
-    /// and must be found there, by key and by tag, and survive a rebuild.
-    #[test]
-    fn a_stashed_entry_is_found() {
-        let hasher = Hasher::Fixed(tag_of);
-        let placing = Placing { hasher: &hasher, stripe_bits: 0 };
-        let mut segment = Segment::new(0, 40);
-        let buckets = segment.buckets.len();
-        let is = |tag: &u32, first, second| {
-            let choice = Choice::of(*tag, buckets);
-            (choice.first, choice.second) == (first, second)
-        };
-        let tags: Vec<u32> = (0..u32::MAX)
-            .filter(|tag| is(tag, 2, 5))
-            .take(SLOTS + 1)
-            .chain((0..u32::MAX).filter(|tag| is(tag, 5, 2)).take(SLOTS))
-            .collect();
-        let (extra, tags) = tags.split_first().expect("fifteen");
-        let place = |tag: &u32| Place::of_tag(*tag);
-        let insert = |segment: &mut Segment, tag: &u32| {
-            segment.insert(place(tag), Slot::new(&tag.to_le_bytes(), NewValue::Int(1), None, 0, false), placing)
-        };
-        tags.iter().for_each(|tag| {
-            insert(&mut segment, tag);
-        });
-        assert!(segment.stash.is_empty() && segment.buckets.iter().all(|bucket| !bucket.has_overflow()));
-        let at = insert(&mut segment, extra);
-        assert_eq!((segment.stash.len(), segment.len()), (1, 2 * SLOTS + 1));
-        assert_eq!(segment.find(place(extra), &extra.to_le_bytes()), Some(at));
-        assert_eq!(segment.find_tag(*extra, placing)[..], [at]);
-        segment.rebuild(2 * buckets, placing);
-        for tag in tags.iter().chain([extra]) {
-            let at = segment.find(place(tag), &tag.to_le_bytes()).expect("kept");
-            assert_eq!(segment.slot(at).key(), tag.to_le_bytes());
-        }
-        assert_eq!(segment.iter().count(), segment.len());
-    }
-}
+mod tests;

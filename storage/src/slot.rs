@@ -3,9 +3,10 @@
 //! Whoever holds a [`LiveRef`] knows that the deadline has not passed; a dead entry looks [`Vacant`](Slot::Vacant).
 
 use crate::Detached;
-use crate::entry::Slot as Record;
 use crate::hash::Place;
+use crate::index::FREQ_MAX;
 use crate::limits::{INLINE_VALUE_BYTES, MAX_KEY_BYTES};
+use crate::record::{NewRecord, Record};
 use crate::table::{At, Env, Table, is_past};
 use crate::time::{Cx, Millis};
 use crate::value::{Kind, NewValue, Value};
@@ -47,7 +48,7 @@ impl<'a> Slot<'a> {
         let found = table.find(place, key);
         let target = Target { table, place, key, cx, env };
         match found {
-            Some(at) if !is_past(target.table.slot(at).deadline(), cx) => Self::Live(LiveRef { target, at }),
+            Some(at) if !is_past(target.table.record(at).deadline(), cx) => Self::Live(LiveRef { target, at }),
             dead => Self::Vacant(VacantRef { target, dead }),
         }
     }
@@ -84,8 +85,8 @@ impl<'a> Slot<'a> {
 }
 
 impl LiveRef<'_> {
-    fn record(&self) -> &Record {
-        self.target.table.slot(self.at)
+    fn record(&self) -> Record<'_> {
+        self.target.table.record(self.at)
     }
 
     /// The type of the key.
@@ -106,70 +107,55 @@ impl LiveRef<'_> {
 
     /// Bytes the entry takes, its share of the index not counted.
     pub fn memory(&self) -> u64 {
-        self.record().memory()
+        self.target.table.entry_bytes(self.at)
     }
 
-    /// Counts a use for the eviction policy.
+    /// Counts a use for the eviction policy; writes nothing once the count is at its end.
     #[inline]
     pub fn touch(&mut self) {
-        if self.record().freq() < crate::entry::FREQ_MAX {
-            self.target.table.slot_mut(self.at).touch();
+        let freq = self.uses();
+        if freq < FREQ_MAX {
+            self.target.table.word_mut(self.at).set_freq(freq + 1);
         }
     }
 
     /// Uses since the eviction hand passed, 0 to 3.
+    #[inline]
     pub fn uses(&self) -> u8 {
-        self.record().freq()
-    }
-
-    /// The revoke epoch this entry was last validated at (always 0 until group revoke exists).
-    pub fn stamp(&self) -> u32 {
-        self.record().stamp()
+        self.target.table.word(self.at).freq()
     }
 
     /// Replaces value and deadline (which lies ahead; [`Slot::put`] takes any).
     pub fn put(&mut self, value: NewValue<'_>, deadline: Option<Millis>) {
-        let Target { place, key, cx, env, .. } = self.target;
-        let table = &mut *self.target.table;
-        table.changed = true;
-        let old_deadline = table.slot(self.at).deadline();
-        let old_bytes = table.slot(self.at).memory();
-        match table.slot_mut(self.at).overwrite(value, deadline) {
-            Ok(()) => {
-                debug_assert_eq!(table.slot(self.at).memory(), old_bytes);
-                table.deadline_changed(self.at, place, old_deadline, deadline, cx, env);
-            }
-            Err(value) => {
-                let old = table.slot(self.at);
-                let new = Record::new(key, value, deadline, old.stamp(), old.is_no_evict());
-                table.replace(self.at, place, new, cx, env);
-            }
+        self.target.table.changed = true;
+        if let Err(value) = self.target.table.overwrite(self.at, value, deadline) {
+            self.rewrite(value, deadline, self.record().is_no_evict());
         }
+    }
+
+    /// Puts a record of another shape in the place of this one.
+    fn rewrite(&mut self, value: NewValue<'_>, deadline: Option<Millis>, no_evict: bool) {
+        let Target { place, key, env, .. } = self.target;
+        let new = NewRecord::new(key, value, deadline, no_evict);
+        self.at = self.target.table.replace(self.at, place, new, env);
     }
 
     /// Changes the deadline alone, to one that lies ahead.
     pub fn set_deadline(&mut self, deadline: Option<Millis>) {
-        let Target { place, key, cx, env, .. } = self.target;
-        let table = &mut *self.target.table;
-        let old = table.slot(self.at).deadline();
-        if old == deadline {
+        if self.deadline() == deadline {
             return;
         }
-        table.changed = true;
-        if table.slot_mut(self.at).overwrite_deadline(deadline) {
-            table.deadline_changed(self.at, place, old, deadline, cx, env);
-            return;
+        self.target.table.changed = true;
+        if !self.target.table.overwrite_deadline(self.at, deadline) {
+            let value = self.value().into_owned();
+            self.rewrite(value.as_new(), deadline, self.record().is_no_evict());
         }
-        let record = table.slot(self.at);
-        let value = record.value().into_owned();
-        let new = Record::new(key, value.as_new(), deadline, record.stamp(), record.is_no_evict());
-        table.replace(self.at, place, new, cx, env);
     }
 
     /// Writes an integer, in place if the entry holds one; the deadline stays.
     pub fn put_int(&mut self, n: i64) {
         self.target.table.changed = true;
-        if !self.target.table.slot_mut(self.at).overwrite_int(n) {
+        if !self.target.table.overwrite_int(self.at, n) {
             let deadline = self.deadline();
             self.put(NewValue::Int(n), deadline);
         }
@@ -182,8 +168,7 @@ impl LiveRef<'_> {
         let deadline = self.deadline();
         // `value` would take a reference, and make the edit one of a copy.
         if self.record().is_shared() {
-            let delta = self.target.table.slot_mut(self.at).edit_shared(edit).expect("just seen to be shared");
-            self.target.table.resized(self.at, delta);
+            self.target.table.edit_shared(self.at, edit);
             return;
         }
         let mut bytes = match self.value() {
@@ -201,9 +186,9 @@ impl LiveRef<'_> {
 
     /// Removes the entry.
     pub fn remove(self) {
-        let Target { table, place, env, .. } = self.target;
+        let Target { table, place, .. } = self.target;
         table.changed = true;
-        table.remove(self.at, place, env);
+        table.remove(self.at, place);
     }
 
     /// A copy of value and deadline, to store elsewhere.
@@ -216,12 +201,8 @@ impl LiveRef<'_> {
         if self.record().is_no_evict() == no_evict {
             return;
         }
-        let Target { place, key, cx, env, .. } = self.target;
-        let table = &mut *self.target.table;
-        let record = table.slot(self.at);
-        let value = record.value().into_owned();
-        let new = Record::new(key, value.as_new(), record.deadline(), record.stamp(), no_evict);
-        table.replace(self.at, place, new, cx, env);
+        let (value, deadline) = (self.value().into_owned(), self.deadline());
+        self.rewrite(value.as_new(), deadline, no_evict);
     }
 }
 
@@ -230,23 +211,23 @@ impl<'a> VacantRef<'a> {
     pub fn insert(self, value: NewValue<'_>, deadline: Option<Millis>) -> Option<LiveRef<'a>> {
         let Self { target, dead } = self;
         let Target { place, key, cx, env, .. } = target;
+        if dead.is_some() {
+            target.table.expired += 1;
+        }
         if is_past(deadline, cx) {
             if let Some(at) = dead {
-                target.table.expired += 1;
-                target.table.remove(at, place, env);
+                target.table.remove(at, place);
             }
             return None;
         }
         target.table.changed = true;
-        let record = Record::new(key, value, deadline, 0, false);
+        let new = NewRecord::new(key, value, deadline, false);
         let at = match dead {
             Some(at) => {
-                target.table.expired += 1;
-                target.table.slot_mut(at).set_freq(0);
-                target.table.replace(at, place, record, cx, env);
-                at
+                target.table.word_mut(at).set_freq(0);
+                target.table.replace(at, place, new, env)
             }
-            None => target.table.insert(place, record, cx, env),
+            None => target.table.insert(place, new, env),
         };
         Some(LiveRef { target, at })
     }

@@ -162,7 +162,7 @@ impl Stripe {
         let live = self.is_live(db.1, kh, key, cx, env);
         if !live {
             // A dead entry must not count as one that a later flush takes away.
-            self.with_table(db.1, memory, |table| table.remove_dead(kh.place(env.placing.stripe_bits), key, cx, env));
+            self.with_table(db.1, memory, |table| table.remove_dead(kh.place(env.placing.stripe_bits), key, cx));
         }
         let watched = self.watched.get_or_insert_default().entry((db.0, kh)).or_default();
         if !watched.keys.iter().any(|known| **known == *key) {
@@ -192,7 +192,7 @@ impl Stripe {
     pub fn is_live(&self, db: Physical, kh: KeyHash, key: &[u8], cx: &Cx, env: Env<'_>) -> bool {
         self.table(db).is_some_and(|table| {
             let found = table.find(kh.place(env.placing.stripe_bits), key);
-            found.is_some_and(|at| !is_past(table.slot(at).deadline(), cx))
+            found.is_some_and(|at| !is_past(table.record(at).deadline(), cx))
         })
     }
 

@@ -1,16 +1,17 @@
-//! The keys of one (stripe, database): an extendible-hashing directory of segments in hash order, plus the side
-//! indexes (expiry wheel, eviction queues) that name entries by tag.
+//! The keys of one (stripe, database): an extendible-hashing directory of segments in hash order, plus the eviction
+//! queues, which name entries by tag.
 //!
 //! Every change keeps `bytes` equal to what a recount would find; `invariants` checks it.
 
-use crate::entry::Slot;
 use crate::evict::Queues;
 use crate::hash::Place;
-use crate::limits::{MAX_DEPTH, MERGE_ENTRIES, SEGMENT_ENTRIES};
+use crate::index::Word;
+use crate::limits::{MAX_DEPTH, MERGE_BYTES, MERGE_ENTRIES};
 use crate::memory::vec_bytes;
-use crate::segment::{Placing, Segment};
+use crate::record::{NewRecord, Record};
+use crate::segment::{NEVER, Placing, Segment, due_second};
 use crate::time::{Cx, Millis};
-use crate::wheel::{Filing, Wheel};
+use crate::value::NewValue;
 use smallvec::SmallVec;
 
 /// What table operations need from the store.
@@ -34,11 +35,10 @@ pub enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct At {
     pub segment: u32,
-    pub bucket: usize,
+    pub position: usize,
 }
 
 /// See the module's text. An empty table owns no memory.
-#[derive(Default)]
 pub(crate) struct Table {
     /// `2^depth` indexes into `segments`, in hash order; empty while there is no segment.
     directory: Vec<u32>,
@@ -51,12 +51,35 @@ pub(crate) struct Table {
     expiring: usize,
     deadline_sum_ms: u128,
     bytes: u64,
-    wheel: Option<Box<Wheel>>,
+    /// The first of the segments' due seconds, or one before it.
+    pub due: u32,
+    /// Where in hash order the next search for the dead begins.
+    pub reap_from: u64,
     queues: Queues,
     /// Set by every change to a live entry; read and cleared by the stripe for its observers.
     pub changed: bool,
     /// Entries freed because their deadline had passed; collected by the stripe.
     pub expired: u64,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            directory: Vec::new(),
+            depth: 0,
+            segments: Vec::new(),
+            vacant: Vec::new(),
+            len: 0,
+            expiring: 0,
+            deadline_sum_ms: 0,
+            bytes: 0,
+            due: NEVER,
+            reap_from: 0,
+            queues: Queues::default(),
+            changed: false,
+            expired: 0,
+        }
+    }
 }
 
 impl Table {
@@ -73,9 +96,6 @@ impl Table {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
-    pub fn wheel(&self) -> Option<&Wheel> {
-        self.wheel.as_deref()
-    }
     pub fn queues(&mut self) -> &mut Queues {
         &mut self.queues
     }
@@ -89,8 +109,8 @@ impl Table {
     #[inline]
     pub fn find(&self, place: Place, key: &[u8]) -> Option<At> {
         let segment = self.segment_at(place)?;
-        let bucket = self.segments[segment as usize].find(place, key)?;
-        Some(At { segment, bucket })
+        let position = self.segments[segment as usize].find(place, key)?;
+        Some(At { segment, position })
     }
 
     /// Asks for the bucket of a place, then (second stage) for the entry in it.
@@ -107,228 +127,219 @@ impl Table {
 
     /// Entries with this tag: nearly always one at most.
     pub fn find_tag(&self, tag: u32, env: Env<'_>) -> SmallVec<[At; 2]> {
-        let Some(segment) = self.segment_at(Place::of_tag(tag)) else {
+        let place = Place::of_tag(tag);
+        let Some(segment) = self.segment_at(place) else {
             return SmallVec::new();
         };
-        let buckets = self.segments[segment as usize].find_tag(tag, env.placing);
-        buckets.into_iter().map(|bucket| At { segment, bucket }).collect()
+        let positions = self.segments[segment as usize].find_tag(place, env.placing);
+        positions.into_iter().map(|position| At { segment, position }).collect()
     }
 
     #[inline]
-    pub fn slot(&self, at: At) -> &Slot {
-        self.segments[at.segment as usize].slot(at.bucket)
+    pub fn record(&self, at: At) -> Record<'_> {
+        self.segments[at.segment as usize].record(at.position)
     }
 
+    /// What the eviction policy knows of an entry.
     #[inline]
-    pub fn slot_mut(&mut self, at: At) -> &mut Slot {
-        self.segments[at.segment as usize].slot_mut(at.bucket)
+    pub fn word(&self, at: At) -> Word {
+        self.segments[at.segment as usize].word(at.position)
+    }
+
+    pub fn word_mut(&mut self, at: At) -> &mut Word {
+        self.segments[at.segment as usize].word_mut(at.position)
+    }
+
+    /// Bytes of memory an entry takes, its share of the index not counted.
+    pub fn entry_bytes(&self, at: At) -> u64 {
+        self.segments[at.segment as usize].entry_bytes(at.position)
+    }
+
+    /// Changes a segment and books what that takes or gives.
+    pub fn with_segment<R>(&mut self, index: u32, act: impl FnOnce(&mut Segment) -> R) -> R {
+        let segment = &mut self.segments[index as usize];
+        let before = segment.memory();
+        let result = act(segment);
+        self.bytes = self.bytes + segment.memory() - before;
+        result
     }
 
     /// Adds an entry whose key is not in the table.
-    pub fn insert(&mut self, place: Place, mut slot: Slot, cx: &Cx, env: Env<'_>) -> At {
-        let segment = self.room_for(place, env);
-        self.len += 1;
-        let bytes = slot.memory();
-        self.bytes += bytes;
-        if env.queueing {
-            let before = self.queues.memory();
-            if self.queues.is_crowded() {
-                let mut tags = self.queues.take_small();
-                let mut seen = std::collections::HashSet::with_capacity(tags.len());
-                // Of a tag's doubles the last one stands for the entry.
-                tags.reverse();
-                tags.retain(|tag| {
-                    seen.insert(*tag) && self.find_tag(*tag, env).iter().any(|at| self.slot(*at).in_small())
-                });
-                tags.reverse();
-                self.queues.put_small(tags);
+    pub fn insert(&mut self, place: Place, new: NewRecord<'_>, env: Env<'_>) -> At {
+        let deadline = new.deadline;
+        let mut new = Some(new);
+        let at = loop {
+            let segment = self.segment_for(place);
+            let record = new.take().expect("handed back by the failed attempt");
+            match self.with_segment(segment, |segment| segment.insert(place, record)) {
+                Ok(position) => break At { segment, position },
+                Err(record) if self.split(place, env) => new = Some(record),
+                Err(record) => {
+                    let position = self.with_segment(segment, |segment| segment.insert_anyway(place, record));
+                    break At { segment, position };
+                }
             }
-            self.queues.admit(place.tag(), &mut slot, bytes);
-            self.bytes = self.bytes + self.queues.memory() - before;
+        };
+        self.len += 1;
+        if env.queueing {
+            self.enqueue(at, place, env);
         }
-        let deadline = slot.deadline();
-        let before = self.segments[segment as usize].memory();
-        let bucket = self.segments[segment as usize].insert(place, slot, env.placing);
-        self.bytes = self.bytes + self.segments[segment as usize].memory() - before;
-        let at = At { segment, bucket };
-        if let Some(deadline) = deadline {
-            self.expiring += 1;
-            self.deadline_sum_ms += u128::from(deadline.0);
-            self.file(at, place, None, deadline, cx, env);
-        }
+        self.deadline_changed(at, None, deadline);
         at
     }
 
-    /// Puts another slot for the same key in the place of one.
-    pub fn replace(&mut self, at: At, place: Place, mut slot: Slot, cx: &Cx, env: Env<'_>) {
-        let new_bytes = slot.memory();
-        let new_deadline = slot.deadline();
-        let old = self.slot_mut(at);
-        slot.inherit_bits(old);
-        let old = core::mem::replace(old, slot);
-        let old_bytes = old.memory();
-        self.bytes = self.bytes + new_bytes - old_bytes;
-        if old.in_small() {
-            self.queues.resized(old_bytes, new_bytes);
+    /// Puts another record for the same key in the place of one; gives where it is now.
+    pub fn replace(&mut self, at: At, place: Place, new: NewRecord<'_>, env: Env<'_>) -> At {
+        let old_deadline = self.record(at).deadline();
+        let (new_deadline, old_bytes) = (new.deadline, self.entry_bytes(at));
+        let mut at = at;
+        let mut new = Some(new);
+        loop {
+            let record = new.take().expect("handed back by the failed attempt");
+            match self.with_segment(at.segment, |segment| segment.replace(at.position, record)) {
+                Ok(()) => break,
+                Err(record) => {
+                    let key = record.key();
+                    if self.split(place, env) {
+                        at = self.find(place, key).expect("a split keeps every key");
+                        new = Some(record);
+                        continue;
+                    }
+                    at.position = self.with_segment(at.segment, |segment| {
+                        let word = segment.word(at.position);
+                        segment.remove(at.position);
+                        let position = segment.insert_anyway(place, record);
+                        *segment.word_mut(position) = word;
+                        position
+                    });
+                    break;
+                }
+            }
         }
-        self.deadline_changed(at, place, old.deadline(), new_deadline, cx, env);
+        self.resized(at, old_bytes);
+        self.deadline_changed(at, old_deadline, new_deadline);
+        at
     }
 
-    /// Notes that an entry's own memory changed by `delta` bytes in place.
-    pub fn resized(&mut self, at: At, delta: i64) {
-        self.bytes = self.bytes.wrapping_add_signed(delta);
-        if self.slot(at).in_small() {
-            self.queues.resized(0, 0u64.wrapping_add_signed(delta));
-        }
-    }
-
-    /// Keeps counts and wheel right after the deadline of an entry went from `old` to `new`.
-    pub fn deadline_changed(
+    /// Replaces value and deadline of an entry where it lies, if it may stay there; else gives the value back.
+    pub fn overwrite<'v>(
         &mut self,
         at: At,
-        place: Place,
-        old: Option<Millis>,
-        new: Option<Millis>,
-        cx: &Cx,
-        env: Env<'_>,
-    ) {
-        if old == new {
-            return;
+        value: NewValue<'v>,
+        deadline: Option<Millis>,
+    ) -> Result<(), NewValue<'v>> {
+        let old = self.record(at).deadline();
+        self.segments[at.segment as usize].overwrite(at.position, value, deadline)?;
+        self.deadline_changed(at, old, deadline);
+        Ok(())
+    }
+
+    /// Changes a deadline in place; false (and no effect) if it does not fit there.
+    pub fn overwrite_deadline(&mut self, at: At, deadline: Option<Millis>) -> bool {
+        let old = self.record(at).deadline();
+        let done = self.segments[at.segment as usize].overwrite_deadline(at.position, deadline);
+        if done {
+            self.deadline_changed(at, old, deadline);
         }
+        done
+    }
+
+    /// Writes over an integer; false (and no effect) if the value is none.
+    pub fn overwrite_int(&mut self, at: At, n: i64) -> bool {
+        self.segments[at.segment as usize].overwrite_int(at.position, n)
+    }
+
+    /// Edits a shared value in place.
+    pub fn edit_shared(&mut self, at: At, edit: impl FnOnce(&mut Vec<u8>)) {
+        let old_bytes = self.entry_bytes(at);
+        self.with_segment(at.segment, |segment| segment.edit_shared(at.position, edit));
+        self.resized(at, old_bytes);
+    }
+
+    /// Tells the small queue that an entry took `old_bytes` before a change.
+    fn resized(&mut self, at: At, old_bytes: u64) {
+        if self.word(at).in_small() {
+            let new_bytes = self.entry_bytes(at);
+            self.queues.resized(old_bytes, new_bytes);
+        }
+    }
+
+    /// Keeps counts right after the deadline of an entry went from `old` to `new`.
+    fn deadline_changed(&mut self, at: At, old: Option<Millis>, new: Option<Millis>) {
         if let Some(old) = old {
             self.expiring -= 1;
             self.deadline_sum_ms -= u128::from(old.0);
         }
-        match new {
-            Some(new) => {
-                self.expiring += 1;
-                self.deadline_sum_ms += u128::from(new.0);
-                self.file(at, place, old, new, cx, env);
-            }
-            None => self.slot_mut(at).set_mark(None),
+        if let Some(new) = new {
+            self.expiring += 1;
+            self.deadline_sum_ms += u128::from(new.0);
+            self.segments[at.segment as usize].note_deadline(new);
+            self.due = self.due.min(due_second(new));
         }
-    }
-
-    /// Files an entry's deadline in the wheel, unless the record filed for an earlier one will find it anyway.
-    fn file(&mut self, at: At, place: Place, old: Option<Millis>, new: Millis, cx: &Cx, env: Env<'_>) {
-        if old.is_some_and(|old| old <= new) {
-            return;
-        }
-        let (tag, live) = (place.tag(), self.expiring);
-        let (mark, swept) = self.with_wheel(cx, |wheel| (wheel.file(tag, due_second(new)), wheel.sweep(live)));
-        self.slot_mut(at).set_mark(Some(mark));
-        for filing in swept {
-            self.file_again(filing, cx, env);
-        }
-    }
-
-    pub fn with_wheel<R>(&mut self, cx: &Cx, act: impl FnOnce(&mut Wheel) -> R) -> R {
-        let mut wheel = match self.wheel.take() {
-            Some(wheel) => wheel,
-            None => {
-                let wheel = Wheel::new(cx.now.seconds());
-                self.bytes += wheel.memory();
-                wheel
-            }
-        };
-        let before = wheel.memory();
-        let result = act(&mut wheel);
-        self.bytes = self.bytes + wheel.memory() - before;
-        self.wheel = Some(wheel);
-        result
-    }
-
-    /// Files the entries again that a record taken from the wheel stands for; there may be none left.
-    pub fn file_again(&mut self, filing: Filing, cx: &Cx, env: Env<'_>) {
-        for at in self.find_tag(filing.tag, env) {
-            let slot = self.slot(at);
-            if slot.mark() == Some(filing.mark)
-                && let Some(deadline) = slot.deadline()
-            {
-                let mark = self.with_wheel(cx, |wheel| wheel.file(filing.tag, due_second(deadline)));
-                self.slot_mut(at).set_mark(Some(mark));
-            }
-        }
-    }
-
-    /// Frees entries whose deadline has passed, looking at no more than about `limit` wheel records. Returns whether all
-    /// that is due was looked at.
-    pub fn reap(&mut self, limit: usize, cx: &Cx, env: Env<'_>) -> bool {
-        let Some(wheel) = &mut self.wheel else {
-            return true;
-        };
-        let mut due = Vec::new();
-        let caught_up = wheel.advance(cx.now.seconds(), limit, &mut due);
-        for filing in due {
-            let place = Place::of_tag(filing.tag);
-            while let Some(at) =
-                self.find_tag(filing.tag, env).into_iter().find(|at| is_past(self.slot(*at).deadline(), cx))
-            {
-                self.remove(at, place, env);
-                self.expired += 1;
-            }
-            self.file_again(filing, cx, env);
-        }
-        if let Some(wheel) = self.wheel.take_if(|wheel| wheel.is_empty()) {
-            self.bytes -= wheel.memory();
-        }
-        caught_up
     }
 
     /// Frees the entry of `key` if its deadline has passed.
-    pub fn remove_dead(&mut self, place: Place, key: &[u8], cx: &Cx, env: Env<'_>) {
+    pub fn remove_dead(&mut self, place: Place, key: &[u8], cx: &Cx) {
         if let Some(at) = self.find(place, key)
-            && is_past(self.slot(at).deadline(), cx)
+            && is_past(self.record(at).deadline(), cx)
         {
-            self.remove(at, place, env);
+            self.remove(at, place);
             self.expired += 1;
         }
     }
 
     /// Takes an entry out. `place` may carry the tag alone.
-    pub fn remove(&mut self, at: At, place: Place, env: Env<'_>) -> Slot {
-        let segment = &mut self.segments[at.segment as usize];
-        let before = segment.memory();
-        let slot = segment.remove(at.bucket);
-        segment.shrink(env.placing);
-        self.bytes = self.bytes + segment.memory() - before;
-        let bytes = slot.memory();
-        self.bytes -= bytes;
+    pub fn remove(&mut self, at: At, place: Place) {
+        self.remove_untidily(at);
+        self.tidy(at.segment, place);
+    }
+
+    /// Takes an entry out; its segment is to be [tidied](Self::tidy) afterwards.
+    pub fn remove_untidily(&mut self, at: At) {
+        let (bytes, word, deadline) = (self.entry_bytes(at), self.word(at), self.record(at).deadline());
+        self.with_segment(at.segment, |segment| segment.remove(at.position));
         self.len -= 1;
-        if let Some(deadline) = slot.deadline() {
-            self.expiring -= 1;
-            self.deadline_sum_ms -= u128::from(deadline.0);
-        }
-        if slot.in_small() {
+        self.deadline_changed(at, deadline, None);
+        if word.in_small() {
             self.queues.left_small(bytes);
         }
+    }
+
+    /// Gives back what removals left in the segment of `place`.
+    pub fn tidy(&mut self, segment: u32, place: Place) {
         if self.len == 0 {
             *self = Self { changed: self.changed, expired: self.expired, ..Self::default() };
         } else {
-            self.try_merge(place, env);
+            self.with_segment(segment, Segment::tidy);
+            while self.try_merge(place) {}
         }
-        slot
     }
 
-    /// The segment for `place`, with room for one more entry.
-    fn room_for(&mut self, place: Place, env: Env<'_>) -> u32 {
-        let Some(segment) = self.segment_at(place) else {
+    /// Gives back at once what removals left in the segment of `place`, where that frees memory.
+    pub fn repay(&mut self, place: Place) {
+        if let Some(segment) = self.segment_at(place) {
+            self.with_segment(segment, Segment::repay);
+        }
+    }
+
+    /// The segment for `place`, the first one if there is none.
+    fn segment_for(&mut self, place: Place) -> u32 {
+        self.segment_at(place).unwrap_or_else(|| {
             self.resize_index(|table| {
-                table.segments.push(Segment::new(0, 0));
+                table.segments.push(Segment::new(0));
                 table.directory.push(0);
             });
-            return 0;
-        };
-        let full = &self.segments[segment as usize];
-        if full.len() < SEGMENT_ENTRIES || full.depth >= MAX_DEPTH {
-            return segment;
-        }
-        self.split(segment, place, env);
-        self.segment_at(place).expect("a table with a segment has a directory")
+            0
+        })
     }
 
-    fn split(&mut self, segment: u32, place: Place, env: Env<'_>) {
+    /// Splits the segment of `place`; false if that has come to its end.
+    fn split(&mut self, place: Place, env: Env<'_>) -> bool {
+        let segment = self.segment_for(place);
         let depth = self.segments[segment as usize].depth;
+        if depth >= MAX_DEPTH {
+            return false;
+        }
         if depth == self.depth {
             self.resize_index(|table| {
                 table.directory = table.directory.iter().flat_map(|index| [*index, *index]).collect();
@@ -352,6 +363,7 @@ impl Table {
         let span = self.span(place, depth);
         let middle = span.start + span.len() / 2;
         self.directory[middle..span.end].fill(index);
+        true
     }
 
     /// The directory entries that share the first `depth` bits of `place`.
@@ -361,33 +373,34 @@ impl Table {
         start..start + (1 << shift)
     }
 
-    /// Joins the segment of `place` with its buddy where both are nearly empty.
-    fn try_merge(&mut self, place: Place, env: Env<'_>) {
+    /// Joins the segment of `place` with its buddy where both are nearly empty; says whether it did.
+    fn try_merge(&mut self, place: Place) -> bool {
         let Some(segment) = self.segment_at(place) else {
-            return;
+            return false;
         };
         let (depth, len) = {
             let segment = &self.segments[segment as usize];
             (segment.depth, segment.len())
         };
         if depth == 0 || len > MERGE_ENTRIES / 2 {
-            return;
+            return false;
         }
         let both = self.span(place, depth - 1);
         let middle = both.start + both.len() / 2;
         let (low, high) = (self.directory[both.start], self.directory[middle]);
-        let (low_len, high_len) = (self.segments[low as usize].len(), self.segments[high as usize].len());
-        let same_depth = self.segments[low as usize].depth == self.segments[high as usize].depth;
-        if !same_depth || low_len + high_len > MERGE_ENTRIES {
-            return;
+        let buddies = [&self.segments[low as usize], &self.segments[high as usize]];
+        let entries: usize = buddies.iter().map(|segment| segment.len()).sum();
+        let bytes: usize = buddies.iter().map(|segment| segment.live_bytes()).sum();
+        if buddies[0].depth != buddies[1].depth || entries > MERGE_ENTRIES || bytes > MERGE_BYTES {
+            return false;
         }
-        let buddy = core::mem::replace(&mut self.segments[high as usize], Segment::new(0, 0));
-        let before = buddy.memory() + self.segments[low as usize].memory();
-        self.segments[low as usize].merge(buddy, env.placing);
-        self.bytes = self.bytes + self.segments[low as usize].memory() - before;
+        let buddy = core::mem::replace(&mut self.segments[high as usize], Segment::new(0));
+        self.bytes -= buddy.memory();
+        self.with_segment(low, |segment| segment.merge(buddy));
         self.directory[both].fill(low);
         self.resize_index(|table| table.vacant.push(high));
         self.shrink_directory();
+        true
     }
 
     /// Halves the directory while no segment needs its last bit and the directory is far larger than the segments.
@@ -445,7 +458,7 @@ impl Table {
         wanted: usize,
         granule_bits: u32,
         env: Env<'_>,
-        mut each: impl FnMut(Place, &Slot),
+        mut each: impl FnMut(Record<'_>),
     ) -> Option<u64> {
         let segment = &self.segments[self.segment_at(Place { order: from })? as usize];
         let span_bits = 64 - segment.depth;
@@ -461,10 +474,10 @@ impl Table {
                 (a, b) => a.or(b),
             }
         };
-        for slot in segment.iter() {
-            let place = env.placing.of(slot);
+        for (_, record) in segment.iter() {
+            let place = env.placing.of(record.key());
             if place.order >= from && end.is_none_or(|end| place.order < end) {
-                each(place, slot);
+                each(record);
             }
         }
         end
@@ -493,9 +506,7 @@ impl Table {
         let before = self.bytes;
         for _ in 0..count {
             match self.segments.pop() {
-                Some(segment) => {
-                    self.bytes -= segment.memory() + segment.iter().map(Slot::memory).sum::<u64>();
-                }
+                Some(segment) => self.bytes -= segment.memory(),
                 None => {
                     self.bytes = 0;
                     return (before, true);
@@ -507,28 +518,25 @@ impl Table {
 
     /// Checks everything that must hold between operations; panics with what does not.
     pub fn invariants(&self, env: Env<'_>) {
-        let mut bytes = self.index_bytes() + self.queues.memory() + self.wheel.as_ref().map_or(0, |w| w.memory());
+        let mut bytes = self.index_bytes() + self.queues.memory();
         let (mut len, mut expiring, mut sum, mut small) = (0, 0, 0u128, (0, 0));
-        let filed: std::collections::HashSet<Filing> =
-            self.wheel.as_ref().map_or_else(Default::default, |wheel| wheel.filed().into_iter().collect());
         for (index, segment) in self.segments.iter().enumerate() {
             bytes += segment.memory();
+            segment.invariants();
             if self.vacant.contains(&(index as u32)) {
                 assert_eq!(segment.len(), 0, "a vacant segment is empty");
                 continue;
             }
-            for slot in segment.iter() {
-                let place = env.placing.of(slot);
-                assert_eq!(self.segment_at(place), Some(index as u32), "an entry lies where the directory leads");
-                bytes += slot.memory();
+            assert!(segment.due >= self.due, "no segment is due before its table");
+            for (position, record) in segment.iter() {
+                let at = At { segment: index as u32, position };
+                let place = env.placing.of(record.key());
+                assert_eq!(self.find(place, record.key()), Some(at), "an entry lies where the directory leads");
                 len += 1;
-                if slot.in_small() {
-                    small = (small.0 + 1, small.1 + slot.memory());
+                if self.word(at).in_small() {
+                    small = (small.0 + 1, small.1 + self.entry_bytes(at));
                 }
-                let filing = slot.mark().map(|mark| Filing { tag: place.tag(), mark });
-                assert_eq!(slot.mark().is_some(), slot.deadline().is_some(), "a mark if and only if a deadline");
-                assert!(filing.is_none_or(|filing| filed.contains(&filing)), "an expiring entry is in the wheel");
-                if let Some(deadline) = slot.deadline() {
+                if let Some(deadline) = record.deadline() {
                     expiring += 1;
                     sum += u128::from(deadline.0);
                 }
@@ -549,11 +557,6 @@ fn end_of(order: u64, bits: u32) -> Option<u64> {
         return None;
     }
     ((order >> bits) + 1).checked_shl(bits).filter(|end| end >> bits == (order >> bits) + 1 && *end != 0)
-}
-
-/// First whole second at which this deadline has passed.
-fn due_second(deadline: Millis) -> u64 {
-    deadline.seconds() + 1
 }
 
 /// Whether a deadline has passed.

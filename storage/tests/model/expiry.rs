@@ -137,9 +137,9 @@ fn a_second_full_of_deadlines_is_reclaimed_in_slices() {
     while !access.tick(0, 1, &cx) {
         slices += 1;
         let freed = access.counts().expired;
-        assert!(freed <= (slices + 1) * 300, "{freed} in {slices} slices");
+        assert!(freed <= (slices + 1) * 800, "{freed} in {slices} slices");
     }
-    assert!(slices >= 30);
+    assert!(slices >= 12);
     assert_eq!((access.db_size(DB), access.counts().expired), (0, 10_000));
 }
 

@@ -1,0 +1,271 @@
+//! The memory that a segment's records lie in: up to eight pages of 4 KiB, filled from the front.
+//!
+//! Records are packed at steps of four bytes and never cross a page. Only the last page may be smaller than 4 KiB: it
+//! grows in steps of 1 KiB (the first one of all by doubling, from 128 bytes), so that little is held beyond what is used.
+//! Released records leave holes that only laying all of them out anew closes; the owner decides when.
+//!
+//! All bytes of a page are initialised: pages begin as zeros.
+
+use core::ptr;
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+
+/// Bytes of a full page.
+pub(crate) const PAGE_BYTES: usize = 4096;
+/// Pages of one segment: a place fits 13 bits, and laying out 32 KiB anew takes some microseconds.
+pub(crate) const PAGES: usize = 8;
+/// Longest record in a page: what is left over at a page's end is a small part of it.
+pub(crate) const RECORD_BYTES: usize = 512;
+/// Records begin at multiples of this.
+const STEP: usize = 4;
+/// Sizes of the last page; each is a size class of the allocator.
+const SIZES: [usize; 7] = [128, 256, 512, 1024, 2048, 3072, PAGE_BYTES];
+/// Sizes below this are for the first page only.
+const TAIL_MIN: usize = 1024;
+const ALIGN: usize = 8;
+
+/// Bytes that a record of `len` bytes takes.
+#[inline]
+pub(crate) fn rounded(len: usize) -> usize {
+    len.next_multiple_of(STEP)
+}
+
+/// Where a record begins: a page and a multiple of four bytes, in 13 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot(u16);
+
+impl Spot {
+    /// Bits a spot fits in.
+    pub const BITS: u32 = 13;
+
+    fn new(page: usize, offset: usize) -> Self {
+        Self((page * (PAGE_BYTES / STEP) + offset / STEP) as u16)
+    }
+    pub fn bits(self) -> u16 {
+        self.0
+    }
+    pub fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+    #[inline]
+    fn page(self) -> usize {
+        usize::from(self.0) / (PAGE_BYTES / STEP) % PAGES
+    }
+    #[inline]
+    fn offset(self) -> usize {
+        usize::from(self.0) % (PAGE_BYTES / STEP) * STEP
+    }
+}
+
+const _: () = assert!(PAGES * PAGE_BYTES / STEP == 1 << Spot::BITS);
+// So a page that is not full-sized never has to be left for the next one.
+const _: () = assert!(SIZES[SIZES.len() - 2] + RECORD_BYTES <= PAGE_BYTES);
+
+/// The pages of one segment.
+pub(crate) struct Pages {
+    /// The first `count` are owned allocations: of `PAGE_BYTES`, the last of them of `tail` bytes.
+    pages: [*mut u8; PAGES],
+    /// Bytes filled from the front of each page.
+    filled: [u16; PAGES],
+    count: u8,
+    tail: u16,
+    /// Bytes of records not released.
+    live: u32,
+}
+
+// SAFETY: the pages are owned, plain bytes; nothing in them is tied to a thread.
+unsafe impl Send for Pages {}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self { pages: [ptr::null_mut(); PAGES], filled: [0; PAGES], count: 0, tail: 0, live: 0 }
+    }
+}
+
+fn layout(size: usize) -> Layout {
+    Layout::from_size_align(size, ALIGN).expect("page sizes are small powers and multiples")
+}
+
+impl Pages {
+    fn size(&self, page: usize) -> usize {
+        match (page + 1).cmp(&usize::from(self.count)) {
+            core::cmp::Ordering::Less => PAGE_BYTES,
+            core::cmp::Ordering::Equal => usize::from(self.tail),
+            core::cmp::Ordering::Greater => 0,
+        }
+    }
+
+    /// Bytes of the pages.
+    pub fn capacity(&self) -> usize {
+        (usize::from(self.count).saturating_sub(1)) * PAGE_BYTES + usize::from(self.tail)
+    }
+
+    /// Bytes of records not released.
+    pub fn live(&self) -> usize {
+        self.live as usize
+    }
+
+    /// Bytes of holes that released records left.
+    pub fn dead(&self) -> usize {
+        self.filled.iter().map(|filled| usize::from(*filled)).sum::<usize>() - self.live()
+    }
+
+    fn page_with(&self, bytes: usize) -> Option<usize> {
+        // The last page first: most often it is the one with room.
+        let fits = |page: &usize| self.size(*page) - usize::from(self.filled[*page]) >= bytes;
+        (0..usize::from(self.count)).rev().find(fits)
+    }
+
+    /// Whether a record of `len` bytes fits without another page or a larger one.
+    pub fn has_room(&self, len: usize) -> bool {
+        self.page_with(rounded(len)).is_some()
+    }
+
+    /// Room for a record of `len` bytes, to be written at once; `None` if the pages are full. `ahead` is how many bytes
+    /// are known to be wanted, this record included, so that a page need not grow step by step.
+    pub fn take(&mut self, len: usize, ahead: usize) -> Option<Spot> {
+        let bytes = rounded(len);
+        assert!((1..=RECORD_BYTES).contains(&bytes), "longer records lie elsewhere");
+        let page = match self.page_with(bytes) {
+            Some(page) => page,
+            None => self.grow(bytes, ahead.max(bytes))?,
+        };
+        let spot = Spot::new(page, usize::from(self.filled[page]));
+        self.filled[page] += bytes as u16;
+        self.live += bytes as u32;
+        Some(spot)
+    }
+
+    /// Makes the last page larger, or adds one; gives the page that now has room for `bytes`.
+    fn grow(&mut self, bytes: usize, ahead: usize) -> Option<usize> {
+        let count = usize::from(self.count);
+        let size_for = |wanted: usize, first: bool| {
+            let least = if first { 0 } else { TAIL_MIN };
+            *SIZES.iter().find(|size| **size >= wanted.max(least)).unwrap_or(&PAGE_BYTES)
+        };
+        if let Some(last) = count.checked_sub(1) {
+            let filled = usize::from(self.filled[last]);
+            if filled + bytes <= PAGE_BYTES {
+                let size = size_for(filled + ahead, last == 0);
+                let page = allocate(size);
+                // SAFETY: both are owned allocations of at least `filled` bytes, and distinct.
+                unsafe { ptr::copy_nonoverlapping(self.pages[last], page, filled) };
+                // SAFETY: allocated with this layout; nothing refers to it any more.
+                unsafe { dealloc(self.pages[last], layout(usize::from(self.tail))) };
+                self.pages[last] = page;
+                self.tail = size as u16;
+                return Some(last);
+            }
+        }
+        if count == PAGES {
+            return None;
+        }
+        debug_assert!(count == 0 || usize::from(self.tail) == PAGE_BYTES, "a smaller page has room for any record");
+        let size = size_for(ahead, count == 0);
+        self.pages[count] = allocate(size);
+        self.count += 1;
+        self.tail = size as u16;
+        Some(count)
+    }
+
+    /// Notes that a record of `len` bytes is no longer there.
+    pub fn release(&mut self, len: usize) {
+        self.live -= rounded(len) as u32;
+    }
+
+    /// The bytes from a spot to the end of what is filled of its page. Panics if the spot is none of these pages'.
+    #[inline]
+    pub fn from(&self, spot: Spot) -> &[u8] {
+        let (page, offset) = (spot.page(), spot.offset());
+        let filled = usize::from(self.filled[page]);
+        assert!(offset < filled, "a spot lies in what is filled");
+        // SAFETY: `filled` is above 0 for owned pages only, which have at least that many bytes, all initialised; they
+        // live and are not written while `self` is borrowed.
+        unsafe { core::slice::from_raw_parts(self.pages[page].add(offset), filled - offset) }
+    }
+
+    /// Like [`from`](Self::from), to be written.
+    #[inline]
+    pub fn from_mut(&mut self, spot: Spot) -> &mut [u8] {
+        let (page, offset) = (spot.page(), spot.offset());
+        let filled = usize::from(self.filled[page]);
+        assert!(offset < filled, "a spot lies in what is filled");
+        // SAFETY: as in `from`, and `self` is borrowed mutably.
+        unsafe { core::slice::from_raw_parts_mut(self.pages[page].add(offset), filled - offset) }
+    }
+
+    /// Asks for the first two cache lines at a spot.
+    #[inline]
+    pub fn prefetch(&self, spot: Spot) {
+        let at = self.pages[spot.page()].wrapping_add(spot.offset());
+        crate::prefetch::line(at);
+        crate::prefetch::line(at.wrapping_add(64));
+    }
+}
+
+fn allocate(size: usize) -> *mut u8 {
+    // SAFETY: the layout's size is not 0.
+    let page = unsafe { alloc_zeroed(layout(size)) };
+    if page.is_null() {
+        handle_alloc_error(layout(size));
+    }
+    page
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        for page in 0..usize::from(self.count) {
+            // SAFETY: allocated with this layout, owned, and not used after this.
+            unsafe { dealloc(self.pages[page], layout(self.size(page))) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records of all sizes keep their bytes while pages grow and are added, until the pages are full.
+    #[test]
+    fn records_stay_while_pages_grow() {
+        let mut pages = Pages::default();
+        let mut records: Vec<(Spot, usize, u8)> = Vec::new();
+        let mut live = 0;
+        for turn in 0usize.. {
+            let len = 1 + turn * 37 % 500;
+            let Some(spot) = pages.take(len, 0) else { break };
+            pages.from_mut(spot)[..len].fill(turn as u8);
+            records.push((spot, len, turn as u8));
+            live += rounded(len);
+            assert!(pages.capacity() <= PAGE_BYTES * PAGES && pages.live() == live && pages.dead() == 0);
+        }
+        assert!(live > PAGES * (PAGE_BYTES - 512), "{live} bytes were taken");
+        for (spot, len, fill) in records {
+            assert!(pages.from(spot)[..len].iter().all(|byte| *byte == fill));
+            pages.release(len);
+        }
+        assert_eq!((pages.live(), pages.dead()), (0, live));
+    }
+
+    #[test]
+    fn few_bytes_take_a_small_page_and_a_hint_a_large_one() {
+        let mut pages = Pages::default();
+        assert_eq!(pages.capacity(), 0);
+        pages.take(100, 0);
+        assert_eq!(pages.capacity(), 128);
+        pages.take(100, 0);
+        assert_eq!(pages.capacity(), 256);
+        pages.take(100, 1500);
+        assert_eq!(pages.capacity(), 2048);
+        let mut pages = Pages::default();
+        pages.take(4, 1 << 20);
+        assert_eq!(pages.capacity(), PAGE_BYTES);
+    }
+
+    #[test]
+    #[should_panic(expected = "a spot lies in what is filled")]
+    fn a_foreign_spot_is_refused() {
+        let mut pages = Pages::default();
+        pages.take(8, 0);
+        pages.from(Spot::from_bits(2));
+    }
+}

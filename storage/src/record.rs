@@ -1,0 +1,471 @@
+//! One key with its value as a byte-packed record.
+//!
+//! ```text
+//! flags u8 {kind 3, deadline form 2, ext 1, wide value length 1} | key length u8 (255: u32 follows)
+//!   | value length u8 or u16 | [deadline 5 or 8] | [ext u8] | key | value
+//! ```
+//!
+//! A record is plain bytes wherever it lies, and may be moved as bytes. One that is [`shared`](Record::is_shared) owns a
+//! reference to its value: whoever gives up its bytes must [`release`] it first, once.
+//!
+//! Deadlines are absolute milliseconds; those of the years 2025 to 2059 take 5 bytes, any other 8.
+
+use crate::limits::INLINE_VALUE_BYTES;
+use crate::memory::good_size;
+use crate::time::Millis;
+use crate::value::{NewValue, Value};
+use core::mem::ManuallyDrop;
+use std::sync::Arc;
+
+const KIND_RAW: u8 = 0;
+const KIND_INT: u8 = 1;
+const KIND_SHARED: u8 = 2;
+const KIND_MASK: u8 = 0x07;
+const FORM_SHIFT: u32 = 3;
+const FORM_MASK: u8 = 0x03 << FORM_SHIFT;
+const HAS_EXT: u8 = 0x20;
+const WIDE_VALUE: u8 = 0x40;
+
+const EXT_NO_EVICT: u8 = 0x01;
+
+/// A key length byte that says: the length follows in four bytes.
+const LONG_KEY: u8 = 255;
+
+/// 2025-01-01 in milliseconds of the Unix epoch: what 5-byte deadlines count from.
+const NEAR_BASE_MS: u64 = 1_735_689_600_000;
+const NEAR_BYTES: usize = 5;
+const FAR_BYTES: usize = 8;
+/// Width of the deadline field by the form in the flags: none, near, far.
+const FORM_BYTES: [u8; 4] = [0, NEAR_BYTES as u8, FAR_BYTES as u8, 0];
+
+const _: () = assert!(size_of::<usize>() == 8, "records hold 64-bit references");
+/// An `Arc<Vec<u8>>` allocates two counts and the vector's three words.
+const ARC_BYTES: usize = 5 * size_of::<usize>();
+
+/// How a deadline is written: its form, and the number kept.
+fn deadline_form(deadline: Option<Millis>) -> (u8, u64) {
+    match deadline {
+        None => (0, 0),
+        Some(Millis(ms)) => match ms.checked_sub(NEAR_BASE_MS) {
+            Some(since) if since >> (8 * NEAR_BYTES) == 0 => (1, since),
+            _ => (2, ms),
+        },
+    }
+}
+
+/// What a record keeps of a value.
+enum Payload<'a> {
+    Bytes(&'a [u8]),
+    Int(i64),
+    Shared(Arc<Vec<u8>>),
+}
+
+impl Payload<'_> {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Bytes(_) => KIND_RAW,
+            Self::Int(_) => KIND_INT,
+            Self::Shared(_) => KIND_SHARED,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Int(_) | Self::Shared(_) => 8,
+        }
+    }
+
+    /// Writes it over `to`, which is as long; a shared value's reference goes along.
+    fn write(self, to: &mut [u8]) {
+        match self {
+            Self::Bytes(bytes) => to.copy_from_slice(bytes),
+            Self::Int(n) => to.copy_from_slice(&n.to_le_bytes()),
+            Self::Shared(bytes) => to.copy_from_slice(&Arc::into_raw(bytes).expose_provenance().to_le_bytes()),
+        }
+    }
+}
+
+/// A record still to be written.
+pub(crate) struct NewRecord<'a> {
+    key: &'a [u8],
+    payload: Payload<'a>,
+    pub deadline: Option<Millis>,
+    no_evict: bool,
+}
+
+impl<'a> NewRecord<'a> {
+    /// A record of `key` and `value`; a long value moves out of it.
+    pub fn new(key: &'a [u8], value: NewValue<'a>, deadline: Option<Millis>, no_evict: bool) -> Self {
+        let payload = match value {
+            NewValue::Bytes(bytes) if bytes.len() <= INLINE_VALUE_BYTES => Payload::Bytes(bytes),
+            NewValue::Bytes(bytes) => Payload::Shared(Arc::new(bytes.to_vec())),
+            NewValue::Int(n) => Payload::Int(n),
+            NewValue::Shared(bytes) => Payload::Shared(bytes),
+        };
+        Self { key, payload, deadline, no_evict }
+    }
+
+    /// The key.
+    pub fn key(&self) -> &'a [u8] {
+        self.key
+    }
+
+    fn head(&self) -> Head {
+        let (form, _) = deadline_form(self.deadline);
+        let wide = self.payload.len() > 0xFF;
+        let mut flags = self.payload.kind() | form << FORM_SHIFT;
+        flags |= if self.no_evict { HAS_EXT } else { 0 };
+        flags |= if wide { WIDE_VALUE } else { 0 };
+        let length_at = if self.key.len() < usize::from(LONG_KEY) { 2 } else { 6 };
+        Head::laid_out(flags, length_at, self.key.len(), self.payload.len())
+    }
+
+    /// Bytes of the record.
+    pub fn len(&self) -> usize {
+        self.head().total()
+    }
+
+    /// Writes the record to the front of `to`, which is long enough.
+    pub fn write(self, to: &mut [u8]) {
+        let head = self.head();
+        to[0] = head.flags;
+        if head.length_at() == 2 {
+            to[1] = self.key.len() as u8;
+        } else {
+            to[1] = LONG_KEY;
+            to[2..6].copy_from_slice(&(self.key.len() as u32).to_le_bytes());
+        }
+        head.write_value_len(to);
+        head.write_deadline(to, self.deadline);
+        if self.no_evict {
+            to[head.key_at - 1] = EXT_NO_EVICT;
+        }
+        to[head.key_at..head.value_at()].copy_from_slice(self.key);
+        self.payload.write(&mut to[head.value_at()..head.total()]);
+    }
+}
+
+/// Where the parts of a record lie.
+#[derive(Clone, Copy)]
+struct Head {
+    flags: u8,
+    deadline_at: usize,
+    key_at: usize,
+    key_len: usize,
+    value_len: usize,
+}
+
+impl Head {
+    #[inline]
+    fn laid_out(flags: u8, length_at: usize, key_len: usize, value_len: usize) -> Self {
+        let deadline_at = length_at + 1 + usize::from(flags & WIDE_VALUE != 0);
+        let form = usize::from((flags & FORM_MASK) >> FORM_SHIFT);
+        let key_at = deadline_at + usize::from(FORM_BYTES[form]) + usize::from(flags & HAS_EXT != 0);
+        Self { flags, deadline_at, key_at, key_len, value_len }
+    }
+
+    #[inline]
+    fn read(bytes: &[u8]) -> Self {
+        let (flags, short) = (bytes[0], bytes[1]);
+        let (key_len, at) = if short < LONG_KEY {
+            (usize::from(short), 2)
+        } else {
+            (u32::from_le_bytes(bytes[2..6].try_into().expect("four bytes")) as usize, 6)
+        };
+        let value_len = if flags & WIDE_VALUE == 0 {
+            usize::from(bytes[at])
+        } else {
+            usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
+        };
+        Self::laid_out(flags, at, key_len, value_len)
+    }
+
+    fn kind(self) -> u8 {
+        self.flags & KIND_MASK
+    }
+
+    fn length_at(self) -> usize {
+        self.deadline_at - 1 - usize::from(self.flags & WIDE_VALUE != 0)
+    }
+
+    fn value_at(self) -> usize {
+        self.key_at + self.key_len
+    }
+
+    fn total(self) -> usize {
+        self.value_at() + self.value_len
+    }
+
+    fn write_value_len(self, to: &mut [u8]) {
+        let at = self.length_at();
+        to[at..self.deadline_at].copy_from_slice(&(self.value_len as u16).to_le_bytes()[..self.deadline_at - at]);
+    }
+
+    /// Writes a deadline of the form that the flags say.
+    fn write_deadline(self, to: &mut [u8], deadline: Option<Millis>) {
+        let (form, number) = deadline_form(deadline);
+        debug_assert_eq!(form, (self.flags & FORM_MASK) >> FORM_SHIFT);
+        let width = usize::from(FORM_BYTES[usize::from(form)]);
+        to[self.deadline_at..self.deadline_at + width].copy_from_slice(&number.to_le_bytes()[..width]);
+    }
+}
+
+/// A record in memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Record<'a> {
+    bytes: &'a [u8],
+    head: Head,
+}
+
+impl<'a> Record<'a> {
+    /// The record at the front of `bytes`.
+    #[inline]
+    pub fn at(bytes: &'a [u8]) -> Self {
+        Self { bytes, head: Head::read(bytes) }
+    }
+
+    /// Bytes of the record.
+    pub fn len(&self) -> usize {
+        self.head.total()
+    }
+
+    /// The key.
+    #[inline]
+    pub fn key(&self) -> &'a [u8] {
+        &self.bytes[self.head.key_at..self.head.value_at()]
+    }
+
+    fn payload(&self) -> &'a [u8] {
+        &self.bytes[self.head.value_at()..self.head.total()]
+    }
+
+    /// The value. A shared one is given as one more reference to it.
+    #[inline]
+    pub fn value(&self) -> Value<'a> {
+        match self.head.kind() {
+            KIND_RAW => Value::Raw(self.payload()),
+            KIND_INT => Value::Int(i64::from_le_bytes(self.payload().try_into().expect("an integer takes 8 bytes"))),
+            _ => Value::Shared(Arc::clone(&self.reference())),
+        }
+    }
+
+    /// When the entry expires; `None` = never.
+    #[inline]
+    pub fn deadline(&self) -> Option<Millis> {
+        let mut number = [0; FAR_BYTES];
+        let field = &self.bytes[self.head.deadline_at..];
+        match (self.head.flags & FORM_MASK) >> FORM_SHIFT {
+            0 => None,
+            1 => {
+                number[..NEAR_BYTES].copy_from_slice(&field[..NEAR_BYTES]);
+                Some(Millis(NEAR_BASE_MS + u64::from_le_bytes(number)))
+            }
+            _ => {
+                number.copy_from_slice(&field[..FAR_BYTES]);
+                Some(Millis(u64::from_le_bytes(number)))
+            }
+        }
+    }
+
+    /// Whether eviction must leave the entry alone.
+    pub fn is_no_evict(&self) -> bool {
+        self.head.flags & HAS_EXT != 0 && self.bytes[self.head.key_at - 1] & EXT_NO_EVICT != 0
+    }
+
+    /// Whether the value is a shared one; takes no reference to it.
+    pub fn is_shared(&self) -> bool {
+        self.head.kind() == KIND_SHARED
+    }
+
+    /// Bytes of memory that a shared value takes, 0 for any other.
+    pub fn shared_bytes(&self) -> u64 {
+        if !self.is_shared() {
+            return 0;
+        }
+        (good_size(ARC_BYTES) + good_size(self.reference().capacity().max(1))) as u64
+    }
+
+    /// The reference a shared record owns, borrowed: never dropped here.
+    fn reference(&self) -> ManuallyDrop<Arc<Vec<u8>>> {
+        assert!(self.is_shared(), "only a shared record owns a reference");
+        let address = u64::from_le_bytes(self.payload().try_into().expect("a reference takes 8 bytes"));
+        // SAFETY: a shared record's payload is what `Arc::into_raw` gave, and the record owns that reference until it
+        // is released; `ManuallyDrop` keeps its count as it is.
+        unsafe { ManuallyDrop::new(Arc::from_raw(core::ptr::with_exposed_provenance(address as usize))) }
+    }
+}
+
+/// Gives up what the record at the front of `bytes` owns; the bytes must not be read as a record afterwards.
+pub(crate) fn release(bytes: &[u8]) {
+    let record = Record::at(bytes);
+    if record.is_shared() {
+        drop(ManuallyDrop::into_inner(record.reference()));
+    }
+}
+
+/// Replaces value and deadline of the record at the front of `bytes` if the new one has the same header shape, and
+/// `fits` says that the old length may become the new one where it is. Gives the value back if not.
+pub(crate) fn overwrite<'v>(
+    bytes: &mut [u8],
+    value: NewValue<'v>,
+    deadline: Option<Millis>,
+    fits: impl FnOnce(usize, usize) -> bool,
+) -> Result<(), NewValue<'v>> {
+    let head = Head::read(bytes);
+    let payload = match &value {
+        NewValue::Bytes(bytes) if bytes.len() <= INLINE_VALUE_BYTES => Payload::Bytes(bytes),
+        NewValue::Int(n) => Payload::Int(*n),
+        _ => return Err(value),
+    };
+    let new = Head {
+        flags: (head.flags & !KIND_MASK) | payload.kind(),
+        value_len: payload.len(),
+        ..head
+    };
+    let same_shape = head.kind() != KIND_SHARED
+        && deadline_form(deadline).0 == (head.flags & FORM_MASK) >> FORM_SHIFT
+        && (payload.len() > 0xFF) == (head.flags & WIDE_VALUE != 0);
+    if !same_shape || !fits(head.total(), new.total()) {
+        return Err(value);
+    }
+    bytes[0] = new.flags;
+    new.write_value_len(bytes);
+    new.write_deadline(bytes, deadline);
+    payload.write(&mut bytes[new.value_at()..new.total()]);
+    Ok(())
+}
+
+/// Changes the deadline in place; false (and no effect) if its form differs from that of the old one.
+pub(crate) fn overwrite_deadline(bytes: &mut [u8], deadline: Option<Millis>) -> bool {
+    let head = Head::read(bytes);
+    if deadline_form(deadline).0 != (head.flags & FORM_MASK) >> FORM_SHIFT {
+        return false;
+    }
+    head.write_deadline(bytes, deadline);
+    true
+}
+
+/// Writes `n` over an integer value; false (and no effect) if the value is not an integer.
+pub(crate) fn overwrite_int(bytes: &mut [u8], n: i64) -> bool {
+    let head = Head::read(bytes);
+    if head.kind() != KIND_INT {
+        return false;
+    }
+    Payload::Int(n).write(&mut bytes[head.value_at()..head.total()]);
+    true
+}
+
+/// Edits the bytes of a shared value in place (of a private copy if a reply still holds them).
+pub(crate) fn edit_shared(bytes: &mut [u8], edit: impl FnOnce(&mut Vec<u8>)) {
+    /// Writes the reference back even if the edit unwinds.
+    struct WriteBack<'s>(&'s mut [u8], ManuallyDrop<Arc<Vec<u8>>>);
+    impl Drop for WriteBack<'_> {
+        fn drop(&mut self) {
+            self.0.copy_from_slice(&Arc::as_ptr(&self.1).expose_provenance().to_le_bytes());
+        }
+    }
+    let record = Record::at(bytes);
+    let (head, reference) = (record.head, record.reference());
+    let mut guard = WriteBack(&mut bytes[head.value_at()..head.total()], reference);
+    edit(Arc::make_mut(&mut guard.1));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(key: &[u8], value: NewValue<'_>, deadline: Option<Millis>, no_evict: bool) -> Vec<u8> {
+        let record = NewRecord::new(key, value, deadline, no_evict);
+        let mut bytes = vec![0xEE; record.len()];
+        record.write(&mut bytes);
+        bytes
+    }
+
+    const DEADLINES: [Option<Millis>; 6] = [
+        None,
+        Some(Millis(1)),
+        Some(Millis(NEAR_BASE_MS)),
+        Some(Millis(NEAR_BASE_MS + (1 << 40) - 1)),
+        Some(Millis(NEAR_BASE_MS + (1 << 40))),
+        Some(Millis(i64::MAX as u64)),
+    ];
+
+    /// M10: every combination of header shapes reads back what was written, before and after edits in place.
+    #[test]
+    fn round_trip_of_all_shapes() {
+        for key_len in [0, 1, 254, 255, 256, 65_536] {
+            let key: Vec<u8> = (0..key_len).map(|i| i as u8).collect();
+            for value_len in [0, 1, 8, 255, 256, INLINE_VALUE_BYTES, INLINE_VALUE_BYTES + 1, 70_000] {
+                let value: Vec<u8> = (0..value_len).map(|i| (i * 7) as u8).collect();
+                for deadline in DEADLINES {
+                    for no_evict in [false, true] {
+                        let mut bytes = written(&key, NewValue::Bytes(&value), deadline, no_evict);
+                        check(&bytes, &key, &value, deadline, no_evict);
+                        for other in DEADLINES {
+                            let done = overwrite_deadline(&mut bytes, other);
+                            assert_eq!(done, deadline_form(other).0 == deadline_form(deadline).0);
+                            check(&bytes, &key, &value, if done { other } else { deadline }, no_evict);
+                            assert!(overwrite_deadline(&mut bytes, deadline));
+                        }
+                        release(&bytes);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(bytes: &[u8], key: &[u8], value: &[u8], deadline: Option<Millis>, no_evict: bool) {
+        let record = Record::at(bytes);
+        assert_eq!(record.len(), bytes.len());
+        assert_eq!(record.key(), key);
+        match record.value() {
+            Value::Raw(bytes) => assert_eq!(bytes, value),
+            Value::Shared(bytes) => assert_eq!(*bytes, value),
+            Value::Int(_) => panic!("bytes were stored"),
+        }
+        assert_eq!(record.deadline(), deadline);
+        assert_eq!(record.is_no_evict(), no_evict);
+    }
+
+    #[test]
+    fn the_usual_record_takes_three_bytes_more_than_key_and_value() {
+        assert_eq!(written(&[1; 16], NewValue::Bytes(&[2; 64]), None, false).len(), 83);
+        let in_2026 = Some(Millis(NEAR_BASE_MS + 365 * 86_400_000));
+        assert_eq!(written(&[1; 16], NewValue::Bytes(&[2; 64]), in_2026, false).len(), 88);
+    }
+
+    #[test]
+    fn overwriting_keeps_the_shape_or_refuses() {
+        let mut bytes = written(b"key", NewValue::Bytes(&[1; 60]), None, false);
+        let room = bytes.len();
+        for len in (0..=60).rev() {
+            let value = vec![len as u8; len];
+            overwrite(&mut bytes, NewValue::Bytes(&value), None, |_, new| new <= room).expect("it fits");
+            assert!(matches!(Record::at(&bytes).value(), Value::Raw(bytes) if bytes == value));
+        }
+        assert!(overwrite(&mut bytes, NewValue::Bytes(&[0; 300]), None, |_, _| true).is_err());
+        assert!(overwrite(&mut bytes, NewValue::Bytes(b"x"), Some(Millis(5)), |_, _| true).is_err());
+        assert!(overwrite(&mut bytes, NewValue::Bytes(b"x"), None, |old, new| old == 6 && new == 7).is_ok());
+        assert_eq!(Record::at(&bytes).key(), b"key");
+    }
+
+    #[test]
+    fn integers_and_shared_values_are_edited_in_place() {
+        let mut bytes = written(b"n", NewValue::Int(-5), Some(Millis(9)), false);
+        assert!(overwrite_int(&mut bytes, i64::MAX));
+        assert!(matches!(Record::at(&bytes).value(), Value::Int(i64::MAX)));
+
+        let mut bytes = written(b"s", NewValue::Bytes(&[7; 20_000]), None, false);
+        let Value::Shared(held) = Record::at(&bytes).value() else { panic!("long values are shared") };
+        let before = Record::at(&bytes).shared_bytes();
+        edit_shared(&mut bytes, |bytes| bytes.extend([8; 50_000]));
+        assert!(Record::at(&bytes).shared_bytes() > before);
+        assert_eq!(held.len(), 20_000, "a reply being sent keeps the bytes it began with");
+        let Value::Shared(now) = Record::at(&bytes).value() else { panic!("still shared") };
+        assert_eq!(now.len(), 70_000);
+        assert!(!overwrite_int(&mut bytes, 1));
+        drop(now);
+        release(&bytes);
+    }
+}
