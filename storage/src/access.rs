@@ -237,7 +237,7 @@ impl<'s> Access<'s> {
         let physical = self.store.physical(db);
         let (keys, expiring, sum) = self.fold_stripes((0, 0, 0u128), |sum, stripe| {
             if let Some(table) = stripe.table(physical) {
-                *sum = (sum.0 + table.len(), sum.1 + table.expiring(), sum.2 + table.deadline_sum_ms());
+                *sum = (sum.0 + table.len(), sum.1 + table.expiring(), sum.2 + u128::from(table.deadline_sum_ms()));
             }
         });
         let mean = if expiring == 0 { 0 } else { (sum / expiring as u128) as u64 };

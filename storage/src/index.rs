@@ -150,11 +150,18 @@ pub(crate) enum Found {
 }
 
 /// The buckets of one segment. Positions are `bucket * 14 + slot`.
+///
+/// One word, so that it shares a cache line with the addresses of the pages: the address of the buckets in its middle (a
+/// multiple of 64 below 2^48), their number in the low 6 bits, the number of slots used in the top 16.
 #[derive(Default)]
-pub(crate) struct Index {
-    buckets: Box<[Bucket]>,
-    len: usize,
-}
+pub(crate) struct Index(u64);
+
+const COUNT_BITS: u32 = 6;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+const LEN_SHIFT: u32 = 48;
+const ADDRESS_MASK: u64 = ((1 << LEN_SHIFT) - 1) & !COUNT_MASK;
+
+const _: () = assert!(align_of::<Bucket>() == 1 << COUNT_BITS);
 
 /// Sizes in buckets: steps of an eighth to a quarter, each of them a size class of the allocator.
 fn size_for(buckets: usize) -> usize {
@@ -170,45 +177,81 @@ fn size_for(buckets: usize) -> usize {
 impl Index {
     /// An empty index with room for `entries`.
     pub fn for_entries(entries: usize) -> Self {
-        let buckets = size_for((entries * 100).div_ceil(SLOTS * FULL_PERCENT));
-        Self { buckets: vec![Bucket::default(); buckets].into(), len: 0 }
+        Self::with_buckets(size_for((entries * 100).div_ceil(SLOTS * FULL_PERCENT)))
+    }
+
+    fn with_buckets(count: usize) -> Self {
+        if count == 0 {
+            return Self(0);
+        }
+        assert!(count as u64 <= COUNT_MASK, "a segment holds a few hundred entries");
+        let buckets: Box<[Bucket]> = vec![Bucket::default(); count].into();
+        let address = Box::into_raw(buckets).cast::<Bucket>().expose_provenance() as u64;
+        assert!(address & !ADDRESS_MASK == 0, "heap addresses fit 48 bits on every target served");
+        Self(address | count as u64)
+    }
+
+    fn count(&self) -> usize {
+        (self.0 & COUNT_MASK) as usize
+    }
+
+    fn first(&self) -> *mut Bucket {
+        match self.0 & ADDRESS_MASK {
+            0 => core::ptr::NonNull::dangling().as_ptr(),
+            address => core::ptr::with_exposed_provenance_mut(address as usize),
+        }
+    }
+
+    #[inline]
+    fn buckets(&self) -> &[Bucket] {
+        // SAFETY: address and number are those of the box given up in `with_buckets`, which this index owns (dangling and
+        // 0 for none); the buckets are written only through `buckets_mut`.
+        unsafe { core::slice::from_raw_parts(self.first(), self.count()) }
+    }
+
+    #[inline]
+    fn buckets_mut(&mut self) -> &mut [Bucket] {
+        // SAFETY: as in `buckets`, and `self` is borrowed mutably.
+        unsafe { core::slice::from_raw_parts_mut(self.first(), self.count()) }
     }
 
     /// Number of slots used.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.len
+        (self.0 >> LEN_SHIFT) as usize
     }
 
     /// Number of positions.
+    #[inline]
     pub fn positions(&self) -> usize {
-        self.buckets.len() * SLOTS
+        self.count() * SLOTS
     }
 
     /// Bytes of the buckets.
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.buckets)
+        size_of_val(self.buckets())
     }
 
     /// Whether one more slot would fill the index beyond what it should.
     pub fn is_full(&self) -> bool {
-        (self.len + 1) * 100 > self.positions() * FULL_PERCENT
+        (self.len() + 1) * 100 > self.positions() * FULL_PERCENT
     }
 
     /// The position of the slot with this tag for which `is_it` holds.
     #[inline]
     pub fn find(&self, tag: u16, mut is_it: impl FnMut(usize, Word) -> bool) -> Found {
-        if self.buckets.is_empty() {
+        if self.count() == 0 {
             return Found::Nowhere { overflow: false };
         }
-        let choice = Choice::of(tag, self.buckets.len());
+        let choice = Choice::of(tag, self.count());
         let mut within = |number: usize| {
-            let bucket = &self.buckets[number];
+            let bucket = &self.buckets()[number];
             bits(bucket.matches(tag)).map(|at| (number * SLOTS + at, at)).find(|(p, at)| is_it(*p, bucket.words[*at])).map(|(p, _)| p)
         };
         if let Some(position) = within(choice.first) {
             return Found::At(position);
         }
-        if !self.buckets[choice.first].has_overflow() {
+        if !self.buckets()[choice.first].has_overflow() {
             return Found::Nowhere { overflow: false };
         }
         within(choice.second).map_or(Found::Nowhere { overflow: true }, Found::At)
@@ -217,27 +260,27 @@ impl Index {
     /// The word at a position; `None` where the slot is free.
     #[inline]
     pub fn get(&self, position: usize) -> Option<Word> {
-        let bucket = &self.buckets[position / SLOTS];
+        let bucket = &self.buckets()[position / SLOTS];
         bucket.is_used(position % SLOTS).then(|| bucket.words[position % SLOTS])
     }
 
     /// The word at a used position, to be changed.
     pub fn get_mut(&mut self, position: usize) -> &mut Word {
-        let bucket = &mut self.buckets[position / SLOTS];
+        let bucket = &mut self.buckets_mut()[position / SLOTS];
         debug_assert!(bucket.is_used(position % SLOTS));
         &mut bucket.words[position % SLOTS]
     }
 
     /// Every slot: position, tag, word.
     pub fn iter(&self) -> impl Iterator<Item = (usize, u16, Word)> {
-        self.buckets.iter().enumerate().flat_map(|(number, bucket)| {
+        self.buckets().iter().enumerate().flat_map(|(number, bucket)| {
             bits(bucket.tags[USED]).map(move |at| (number * SLOTS + at, bucket.tags[at], bucket.words[at]))
         })
     }
 
     /// Every word, to be changed.
     pub fn words_mut(&mut self) -> impl Iterator<Item = &mut Word> {
-        self.buckets.iter_mut().flat_map(|bucket| {
+        self.buckets_mut().iter_mut().flat_map(|bucket| {
             let used = bucket.tags[USED];
             bucket.words.iter_mut().enumerate().filter(move |(at, _)| used >> at & 1 != 0).map(|(_, word)| word)
         })
@@ -246,24 +289,24 @@ impl Index {
     /// Puts a slot into one of its two buckets, moving one resident if need be; its position, or `None` if there is no
     /// room.
     pub fn insert(&mut self, tag: u16, word: Word) -> Option<usize> {
-        if self.buckets.is_empty() {
+        if self.count() == 0 {
             return None;
         }
-        let choice = Choice::of(tag, self.buckets.len());
+        let choice = Choice::of(tag, self.count());
         for bucket in [choice.first, choice.second] {
-            if let Some(at) = self.buckets[bucket].vacancy() {
-                self.len += 1;
+            if let Some(at) = self.buckets()[bucket].vacancy() {
+                self.0 += 1 << LEN_SHIFT;
                 return Some(self.settle(choice, bucket, at, tag, word));
             }
         }
         for bucket in [choice.first, choice.second] {
             for at in 0..SLOTS {
-                let (its_tag, its_word) = (self.buckets[bucket].tags[at], self.buckets[bucket].words[at]);
-                let its = Choice::of(its_tag, self.buckets.len());
+                let (its_tag, its_word) = (self.buckets()[bucket].tags[at], self.buckets()[bucket].words[at]);
+                let its = Choice::of(its_tag, self.count());
                 let other = its.other(bucket);
-                let Some(free) = self.buckets[other].vacancy().filter(|_| other != bucket) else { continue };
+                let Some(free) = self.buckets()[other].vacancy().filter(|_| other != bucket) else { continue };
                 self.settle(its, other, free, its_tag, its_word);
-                self.len += 1;
+                self.0 += 1 << LEN_SHIFT;
                 return Some(self.settle(choice, bucket, at, tag, word));
             }
         }
@@ -271,40 +314,40 @@ impl Index {
     }
 
     fn settle(&mut self, choice: Choice, bucket: usize, at: usize, tag: u16, word: Word) -> usize {
-        self.buckets[bucket].put(at, tag, word);
+        self.buckets_mut()[bucket].put(at, tag, word);
         if bucket != choice.first {
-            self.buckets[choice.first].tags[MARKS] = 1;
+            self.buckets_mut()[choice.first].tags[MARKS] = 1;
         }
         bucket * SLOTS + at
     }
 
     /// Marks that a slot with this tag has found no bucket.
     pub fn mark_overflow(&mut self, tag: u16) {
-        let choice = Choice::of(tag, self.buckets.len());
-        self.buckets[choice.first].tags[MARKS] = 1;
+        let choice = Choice::of(tag, self.count());
+        self.buckets_mut()[choice.first].tags[MARKS] = 1;
     }
 
     /// Frees the slot at a used position.
     pub fn remove(&mut self, position: usize) {
-        let bucket = &mut self.buckets[position / SLOTS];
+        let bucket = &mut self.buckets_mut()[position / SLOTS];
         debug_assert!(bucket.is_used(position % SLOTS));
         bucket.tags[USED] &= !(1 << (position % SLOTS));
-        self.len -= 1;
+        self.0 -= 1 << LEN_SHIFT;
     }
 
     /// An index one size larger with the same slots; those that find no room there are handed to `left_over`.
     pub fn grown(&self, left_over: impl FnMut(u16, Word)) -> Self {
-        self.laid_out(size_for(self.buckets.len() + 1), left_over)
+        self.laid_out(size_for(self.count() + 1), left_over)
     }
 
     /// An index for about twice the slots there are; `None` unless this one is less than a quarter full.
     pub fn shrunk(&self, left_over: impl FnMut(u16, Word)) -> Option<Self> {
-        (self.buckets.len() > 4 && self.len * 4 < self.positions())
-            .then(|| self.laid_out(Self::for_entries(self.len * 2).buckets.len(), left_over))
+        (self.count() > 4 && self.len() * 4 < self.positions())
+            .then(|| self.laid_out(size_for((self.len() * 200).div_ceil(SLOTS * FULL_PERCENT)), left_over))
     }
 
     fn laid_out(&self, buckets: usize, mut left_over: impl FnMut(u16, Word)) -> Self {
-        let mut index = Self { buckets: vec![Bucket::default(); buckets].into(), len: 0 };
+        let mut index = Self::with_buckets(buckets);
         for (_, tag, word) in self.iter() {
             if index.insert(tag, word).is_none() {
                 left_over(tag, word);
@@ -316,8 +359,8 @@ impl Index {
     /// Asks for the cache line of the bucket a look-up will begin with.
     #[inline]
     pub fn prefetch(&self, tag: u16) {
-        if !self.buckets.is_empty() {
-            crate::prefetch::line(&raw const self.buckets[Choice::of(tag, self.buckets.len()).first]);
+        if !self.count() == 0 {
+            crate::prefetch::line(&raw const self.buckets()[Choice::of(tag, self.count()).first]);
         }
     }
 
@@ -327,6 +370,15 @@ impl Index {
         match self.find(tag, |_, _| true) {
             Found::At(position) => self.get(position),
             Found::Nowhere { .. } => None,
+        }
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        if self.count() > 0 {
+            // SAFETY: the box given up in `with_buckets`, taken back once.
+            drop(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(self.first(), self.count())) });
         }
     }
 }

@@ -7,14 +7,14 @@ pub const DATABASES: usize = 16;
 pub const MAX_STRIPES: usize = 4096;
 
 /// Entries in a segment before it splits, if its pages are not full before: a split hashes and moves that many records
-/// (10-20 us).
+/// (10 us).
 pub const SEGMENT_ENTRIES: usize = 400;
 
 /// Two buddies merge when together they hold at most this many entries and bytes: a quarter of a segment, so that a
 /// merge is never followed by a split soon.
 pub const MERGE_ENTRIES: usize = SEGMENT_ENTRIES / 4;
 /// See [`MERGE_ENTRIES`].
-pub const MERGE_BYTES: usize = 8 * 1024;
+pub const MERGE_BYTES: usize = 7 * 1024;
 
 /// Fill of a segment's index, in percent, below which an entry that finds no place there goes to the stash: a larger
 /// index would hardly have one.

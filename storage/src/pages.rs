@@ -1,4 +1,4 @@
-//! The memory that a segment's records lie in: up to eight pages of 4 KiB, filled from the front.
+//! The memory that a segment's records lie in: up to seven pages of 4 KiB, filled from the front.
 //!
 //! Records are packed at steps of four bytes and never cross a page. Only the last page may be smaller than 4 KiB: it
 //! grows in steps of 1 KiB (the first one of all by doubling, from 128 bytes), so that little is held beyond what is used.
@@ -11,8 +11,9 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 
 /// Bytes of a full page.
 pub(crate) const PAGE_BYTES: usize = 4096;
-/// Pages of one segment: a place fits 13 bits, and laying out 32 KiB anew takes some microseconds.
-pub(crate) const PAGES: usize = 8;
+/// Pages of one segment: their addresses and that of the index fill a cache line, and laying 28 KiB out anew takes some
+/// microseconds.
+pub(crate) const PAGES: usize = 7;
 /// Longest record in a page: what is left over at a page's end is a small part of it.
 pub(crate) const RECORD_BYTES: usize = 512;
 /// Records begin at multiples of this.
@@ -48,7 +49,7 @@ impl Spot {
     }
     #[inline]
     fn page(self) -> usize {
-        usize::from(self.0) / (PAGE_BYTES / STEP) % PAGES
+        usize::from(self.0) / (PAGE_BYTES / STEP)
     }
     #[inline]
     fn offset(self) -> usize {
@@ -56,29 +57,57 @@ impl Spot {
     }
 }
 
-const _: () = assert!(PAGES * PAGE_BYTES / STEP == 1 << Spot::BITS);
+const _: () = assert!(PAGES * PAGE_BYTES / STEP <= 1 << Spot::BITS);
 // So a page that is not full-sized never has to be left for the next one.
 const _: () = assert!(SIZES[SIZES.len() - 2] + RECORD_BYTES <= PAGE_BYTES);
 
+/// The address of a page with the number of its size in the low three bits; 0 for none.
+#[derive(Clone, Copy, Default)]
+struct Page(u64);
+
+const SIZE_BITS: u64 = 7;
+
+impl Page {
+    fn allocate(size: usize) -> Self {
+        let code = SIZES.iter().position(|known| *known == size).expect("a page size");
+        // SAFETY: the layout's size is not 0.
+        let page = unsafe { alloc_zeroed(layout(size)) };
+        if page.is_null() {
+            handle_alloc_error(layout(size));
+        }
+        Self(page.expose_provenance() as u64 | code as u64)
+    }
+
+    #[inline]
+    fn start(self) -> *mut u8 {
+        ptr::with_exposed_provenance_mut((self.0 & !SIZE_BITS) as usize)
+    }
+
+    /// Bytes; 0 for none.
+    #[inline]
+    fn size(self) -> usize {
+        if self.0 == 0 { 0 } else { SIZES[(self.0 & SIZE_BITS) as usize] }
+    }
+
+    fn free(self) {
+        if self.0 != 0 {
+            // SAFETY: allocated with this layout; the owner has given it up.
+            unsafe { dealloc(self.start(), layout(self.size())) };
+        }
+    }
+}
+
 /// The pages of one segment.
+#[repr(C)]
+#[derive(Default)]
 pub(crate) struct Pages {
-    /// The first `count` are owned allocations: of `PAGE_BYTES`, the last of them of `tail` bytes.
-    pages: [*mut u8; PAGES],
+    /// The first `count` are owned; all but the last of them are full-sized.
+    pages: [Page; PAGES],
+    /// Bytes of records not released.
+    live: u32,
     /// Bytes filled from the front of each page.
     filled: [u16; PAGES],
     count: u8,
-    tail: u16,
-    /// Bytes of records not released.
-    live: u32,
-}
-
-// SAFETY: the pages are owned, plain bytes; nothing in them is tied to a thread.
-unsafe impl Send for Pages {}
-
-impl Default for Pages {
-    fn default() -> Self {
-        Self { pages: [ptr::null_mut(); PAGES], filled: [0; PAGES], count: 0, tail: 0, live: 0 }
-    }
 }
 
 fn layout(size: usize) -> Layout {
@@ -86,17 +115,12 @@ fn layout(size: usize) -> Layout {
 }
 
 impl Pages {
-    fn size(&self, page: usize) -> usize {
-        match (page + 1).cmp(&usize::from(self.count)) {
-            core::cmp::Ordering::Less => PAGE_BYTES,
-            core::cmp::Ordering::Equal => usize::from(self.tail),
-            core::cmp::Ordering::Greater => 0,
-        }
-    }
-
     /// Bytes of the pages.
     pub fn capacity(&self) -> usize {
-        (usize::from(self.count).saturating_sub(1)) * PAGE_BYTES + usize::from(self.tail)
+        match usize::from(self.count) {
+            0 => 0,
+            count => (count - 1) * PAGE_BYTES + self.pages[count - 1].size(),
+        }
     }
 
     /// Bytes of records not released.
@@ -111,7 +135,7 @@ impl Pages {
 
     fn page_with(&self, bytes: usize) -> Option<usize> {
         // The last page first: most often it is the one with room.
-        let fits = |page: &usize| self.size(*page) - usize::from(self.filled[*page]) >= bytes;
+        let fits = |page: &usize| self.pages[*page].size() - usize::from(self.filled[*page]) >= bytes;
         (0..usize::from(self.count)).rev().find(fits)
     }
 
@@ -145,25 +169,20 @@ impl Pages {
         if let Some(last) = count.checked_sub(1) {
             let filled = usize::from(self.filled[last]);
             if filled + bytes <= PAGE_BYTES {
-                let size = size_for(filled + ahead, last == 0);
-                let page = allocate(size);
+                let (old, page) = (self.pages[last], Page::allocate(size_for(filled + ahead, last == 0)));
                 // SAFETY: both are owned allocations of at least `filled` bytes, and distinct.
-                unsafe { ptr::copy_nonoverlapping(self.pages[last], page, filled) };
-                // SAFETY: allocated with this layout; nothing refers to it any more.
-                unsafe { dealloc(self.pages[last], layout(usize::from(self.tail))) };
+                unsafe { ptr::copy_nonoverlapping(old.start(), page.start(), filled) };
                 self.pages[last] = page;
-                self.tail = size as u16;
+                old.free();
                 return Some(last);
             }
         }
         if count == PAGES {
             return None;
         }
-        debug_assert!(count == 0 || usize::from(self.tail) == PAGE_BYTES, "a smaller page has room for any record");
-        let size = size_for(ahead, count == 0);
-        self.pages[count] = allocate(size);
+        debug_assert!(count == 0 || self.pages[count - 1].size() == PAGE_BYTES, "a smaller page has room for any record");
+        self.pages[count] = Page::allocate(size_for(ahead, count == 0));
         self.count += 1;
-        self.tail = size as u16;
         Some(count)
     }
 
@@ -172,51 +191,37 @@ impl Pages {
         self.live -= rounded(len) as u32;
     }
 
-    /// The bytes from a spot to the end of what is filled of its page. Panics if the spot is none of these pages'.
+    /// The bytes from a spot to the end of its page. Panics if the spot is none of these pages'.
     #[inline]
     pub fn from(&self, spot: Spot) -> &[u8] {
-        let (page, offset) = (spot.page(), spot.offset());
-        let filled = usize::from(self.filled[page]);
-        assert!(offset < filled, "a spot lies in what is filled");
-        // SAFETY: `filled` is above 0 for owned pages only, which have at least that many bytes, all initialised; they
-        // live and are not written while `self` is borrowed.
-        unsafe { core::slice::from_raw_parts(self.pages[page].add(offset), filled - offset) }
+        let (page, offset) = (self.pages[spot.page()], spot.offset());
+        let rest = page.size().checked_sub(offset).expect("a spot lies in a page");
+        // SAFETY: `offset..size` lies inside an owned page, whose bytes are all initialised; they live and are not written
+        // while `self` is borrowed.
+        unsafe { core::slice::from_raw_parts(page.start().add(offset), rest) }
     }
 
     /// Like [`from`](Self::from), to be written.
     #[inline]
     pub fn from_mut(&mut self, spot: Spot) -> &mut [u8] {
-        let (page, offset) = (spot.page(), spot.offset());
-        let filled = usize::from(self.filled[page]);
-        assert!(offset < filled, "a spot lies in what is filled");
+        let (page, offset) = (self.pages[spot.page()], spot.offset());
+        let rest = page.size().checked_sub(offset).expect("a spot lies in a page");
         // SAFETY: as in `from`, and `self` is borrowed mutably.
-        unsafe { core::slice::from_raw_parts_mut(self.pages[page].add(offset), filled - offset) }
+        unsafe { core::slice::from_raw_parts_mut(page.start().add(offset), rest) }
     }
 
     /// Asks for the first two cache lines at a spot.
     #[inline]
     pub fn prefetch(&self, spot: Spot) {
-        let at = self.pages[spot.page()].wrapping_add(spot.offset());
+        let at = self.pages[spot.page()].start().wrapping_add(spot.offset());
         crate::prefetch::line(at);
         crate::prefetch::line(at.wrapping_add(64));
     }
 }
 
-fn allocate(size: usize) -> *mut u8 {
-    // SAFETY: the layout's size is not 0.
-    let page = unsafe { alloc_zeroed(layout(size)) };
-    if page.is_null() {
-        handle_alloc_error(layout(size));
-    }
-    page
-}
-
 impl Drop for Pages {
     fn drop(&mut self) {
-        for page in 0..usize::from(self.count) {
-            // SAFETY: allocated with this layout, owned, and not used after this.
-            unsafe { dealloc(self.pages[page], layout(self.size(page))) };
-        }
+        self.pages.iter().for_each(|page| page.free());
     }
 }
 
@@ -262,10 +267,10 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a spot lies in what is filled")]
+    #[should_panic(expected = "a spot lies in a page")]
     fn a_foreign_spot_is_refused() {
         let mut pages = Pages::default();
         pages.take(8, 0);
-        pages.from(Spot::from_bits(2));
+        pages.from(Spot::from_bits(40));
     }
 }

@@ -38,6 +38,10 @@ struct Stashed {
     block: Box<[u8]>,
 }
 
+/// Nearly always empty: one word then.
+#[allow(clippy::box_collection)]
+type Stash = Option<Box<Vec<Stashed>>>;
+
 /// How a segment finds the place of an entry it holds: from the key.
 #[derive(Clone, Copy)]
 pub(crate) struct Placing<'h> {
@@ -56,12 +60,15 @@ impl Placing<'_> {
 ///
 /// Positions are those of the index, and past the last of them the places in the stash. They stay while entries are only
 /// looked at, overwritten or replaced.
+///
+/// The first cache line is all that a look-up needs: the addresses of index and pages.
+#[repr(C, align(64))]
 pub(crate) struct Segment {
     index: Index,
     pages: Pages,
-    stash: Vec<Stashed>,
     /// Records in the pages that own memory elsewhere.
     owners: u32,
+    stash: Stash,
     /// First whole second at which to look for dead entries: that of the first one to die, or up to [`REAP_PAUSE_S`]
     /// later.
     pub due: u32,
@@ -69,6 +76,8 @@ pub(crate) struct Segment {
     /// Bytes of blocks and shared values.
     outside: u64,
 }
+
+const _: () = assert!(size_of::<Segment>() == 128);
 
 /// First whole second at which this deadline has passed.
 pub(crate) fn due_second(deadline: Millis) -> u32 {
@@ -108,8 +117,8 @@ impl Segment {
         Self {
             index: Index::default(),
             pages: Pages::default(),
-            stash: Vec::new(),
             owners: 0,
+            stash: None,
             due: NEVER,
             depth,
             outside: 0,
@@ -122,14 +131,27 @@ impl Segment {
         segment
     }
 
+    fn stashed(&self) -> &[Stashed] {
+        self.stash.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    fn stashed_mut(&mut self) -> &mut Vec<Stashed> {
+        self.stash.get_or_insert_default()
+    }
+
     pub fn len(&self) -> usize {
-        self.index.len() + self.stash.len()
+        self.index.len() + self.stashed().len()
     }
 
     /// Bytes of index, pages, stash, and of what records own elsewhere.
     pub fn memory(&self) -> u64 {
         let own = self.index.bytes() + self.pages.capacity();
-        own as u64 + vec_bytes::<Stashed>(self.stash.capacity()) + self.outside
+        own as u64 + self.stash_bytes() + self.outside
+    }
+
+    fn stash_bytes(&self) -> u64 {
+        let list = |list: &Vec<Stashed>| good_size(size_of::<Vec<Stashed>>()) as u64 + vec_bytes::<Stashed>(list.capacity());
+        self.stash.as_deref().map_or(0, list)
     }
 
     /// Bytes of records in the pages.
@@ -147,8 +169,8 @@ impl Segment {
     pub fn find(&self, place: Place, key: &[u8]) -> Option<usize> {
         match self.index.find(place.short_tag(), |_, word| Record::at(self.at_spot(word.spot())).key() == key) {
             Found::At(position) => Some(position),
-            Found::Nowhere { overflow } if overflow && !self.stash.is_empty() => {
-                let at = self.stash.iter().position(|stashed| Record::at(&stashed.block).key() == key)?;
+            Found::Nowhere { overflow } if overflow => {
+                let at = self.stashed().iter().position(|stashed| Record::at(&stashed.block).key() == key)?;
                 Some(self.index.positions() + at)
             }
             Found::Nowhere { .. } => None,
@@ -166,7 +188,7 @@ impl Segment {
             false
         });
         if let Found::Nowhere { overflow: true } = end {
-            let stashed = self.stash.iter().enumerate().filter(|(_, stashed)| is_it(&stashed.block));
+            let stashed = self.stashed().iter().enumerate().filter(|(_, stashed)| is_it(&stashed.block));
             found.extend(stashed.map(|(at, _)| self.index.positions() + at));
         }
         found
@@ -175,7 +197,7 @@ impl Segment {
     fn bytes(&self, position: usize) -> &[u8] {
         match position.checked_sub(self.index.positions()) {
             None => self.at_spot(self.word(position).spot()),
-            Some(stashed) => &self.stash[stashed].block,
+            Some(stashed) => &self.stashed()[stashed].block,
         }
     }
 
@@ -185,7 +207,7 @@ impl Segment {
                 let stored = self.pages.from_mut(self.index.get(position).expect("an occupied position").spot());
                 if stub::is_stub(stored) { stub::block_mut(stored) } else { stored }
             }
-            Some(stashed) => &mut self.stash[stashed].block,
+            Some(stashed) => &mut self.stashed_mut()[stashed].block,
         }
     }
 
@@ -206,26 +228,26 @@ impl Segment {
     pub fn any_word(&self, position: usize) -> Option<Word> {
         match position.checked_sub(self.index.positions()) {
             None => self.index.get(position),
-            Some(stashed) => self.stash.get(stashed).map(|stashed| stashed.word),
+            Some(stashed) => self.stashed().get(stashed).map(|stashed| stashed.word),
         }
     }
 
     pub fn word_mut(&mut self, position: usize) -> &mut Word {
         match position.checked_sub(self.index.positions()) {
             None => self.index.get_mut(position),
-            Some(stashed) => &mut self.stash[stashed].word,
+            Some(stashed) => &mut self.stashed_mut()[stashed].word,
         }
     }
 
     /// Number of positions.
     pub fn positions(&self) -> usize {
-        self.index.positions() + self.stash.len()
+        self.index.positions() + self.stashed().len()
     }
 
     /// Every entry: position and record.
     pub fn iter(&self) -> impl Iterator<Item = (usize, Record<'_>)> {
         let indexed = self.index.iter().map(|(position, _, word)| (position, Record::at(self.at_spot(word.spot()))));
-        let stashed = self.stash.iter().enumerate();
+        let stashed = self.stashed().iter().enumerate();
         indexed.chain(stashed.map(|(at, stashed)| (self.index.positions() + at, Record::at(&stashed.block))))
     }
 
@@ -237,7 +259,7 @@ impl Segment {
                 rounded(stored_len(stored)) as u64 + outside_bytes(stored)
             }
             Some(stashed) => {
-                let block = &self.stash[stashed].block;
+                let block = &self.stashed()[stashed].block;
                 good_size(block.len()) as u64 + Record::at(block).shared_bytes()
             }
         }
@@ -309,7 +331,7 @@ impl Segment {
         let mut left = SmallVec::new();
         let Some(index) = lay(&self.index, &mut left) else { return };
         self.index = index;
-        for stashed in &self.stash {
+        for stashed in self.stash.iter().flat_map(|stash| stash.iter()) {
             self.index.mark_overflow(stashed.tag);
         }
         for (tag, word) in left {
@@ -324,7 +346,7 @@ impl Segment {
         }
         self.index.mark_overflow(tag);
         self.outside += good_size(block.len()) as u64 + Record::at(&block).shared_bytes();
-        self.stash.push(Stashed { tag, word, block });
+        self.stashed_mut().push(Stashed { tag, word, block });
     }
 
     /// Takes a record out of the pages into a block, with what it owns.
@@ -368,7 +390,7 @@ impl Segment {
             }
             Some(stashed) => {
                 self.outside -= self.entry_bytes(position);
-                record::release(&self.stash.swap_remove(stashed).block);
+                record::release(&self.stashed_mut().swap_remove(stashed).block);
             }
         }
     }
@@ -377,7 +399,7 @@ impl Segment {
     pub fn replace<'a>(&mut self, position: usize, new: NewRecord<'a>) -> Result<(), NewRecord<'a>> {
         if let Some(stashed) = position.checked_sub(self.index.positions()) {
             self.outside -= self.entry_bytes(position);
-            let old = mem::replace(&mut self.stash[stashed].block, boxed(new));
+            let old = mem::replace(&mut self.stashed_mut()[stashed].block, boxed(new));
             record::release(&old);
             self.outside += self.entry_bytes(position);
             return Ok(());
@@ -432,8 +454,8 @@ impl Segment {
     pub fn tidy(&mut self) {
         self.close_many_holes();
         self.relay(|index, left| index.shrunk(|tag, word| left.push((tag, word))));
-        if self.stash.is_empty() && self.stash.capacity() > 0 {
-            self.stash = Vec::new();
+        if self.stashed().is_empty() {
+            self.stash = None;
         }
     }
 
@@ -512,9 +534,10 @@ impl Segment {
 
     /// Takes everything out; what entries own is then whoever's they are moved to.
     fn dismantle(&mut self) -> (Index, Pages, Vec<Stashed>) {
+        let stash = self.stash.take().map_or_else(Vec::new, |stash| *stash);
         self.owners = 0;
         self.outside = 0;
-        (mem::take(&mut self.index), mem::take(&mut self.pages), mem::take(&mut self.stash))
+        (mem::take(&mut self.index), mem::take(&mut self.pages), stash)
     }
 
     /// Splits by the next order bit: keeps the entries with 0, returns those with 1.
@@ -616,7 +639,7 @@ impl Drop for Segment {
                 }
             }
         }
-        for stashed in &self.stash {
+        for stashed in self.stashed() {
             record::release(&stashed.block);
         }
     }

@@ -25,7 +25,8 @@ struct Watched {
     watchers: u32,
 }
 
-/// See the module's text.
+/// See the module's text. The table that most look-ups go to comes first, beside the lock.
+#[repr(C)]
 #[derive(Default)]
 pub(crate) struct Stripe {
     first: Table,

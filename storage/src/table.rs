@@ -39,20 +39,23 @@ pub(crate) struct At {
 }
 
 /// See the module's text. An empty table owns no memory.
+///
+/// What a look-up needs comes first, in one cache line with the stripe's lock.
+#[repr(C)]
 pub(crate) struct Table {
     /// `2^depth` indexes into `segments`, in hash order; empty while there is no segment.
     directory: Vec<u32>,
-    depth: u32,
     segments: Vec<Segment>,
+    depth: u32,
+    /// The first of the segments' due seconds, or one before it.
+    pub due: u32,
     /// Indexes of `segments` that stand empty after merges.
     vacant: Vec<u32>,
     len: usize,
-    /// Entries with a deadline, and the sum of their deadlines in ms (for the average TTL).
+    /// Entries with a deadline, and the sum of their deadlines in ms (for the average TTL), each [capped](capped_ms).
     expiring: usize,
-    deadline_sum_ms: u128,
+    deadline_sum_ms: u64,
     bytes: u64,
-    /// The first of the segments' due seconds, or one before it.
-    pub due: u32,
     /// Where in hash order the next search for the dead begins.
     pub reap_from: u64,
     queues: Queues,
@@ -89,7 +92,7 @@ impl Table {
     pub fn expiring(&self) -> usize {
         self.expiring
     }
-    pub fn deadline_sum_ms(&self) -> u128 {
+    pub fn deadline_sum_ms(&self) -> u64 {
         self.deadline_sum_ms
     }
     /// Bytes of entries, index and side indexes.
@@ -268,11 +271,11 @@ impl Table {
     fn deadline_changed(&mut self, at: At, old: Option<Millis>, new: Option<Millis>) {
         if let Some(old) = old {
             self.expiring -= 1;
-            self.deadline_sum_ms -= u128::from(old.0);
+            self.deadline_sum_ms -= capped_ms(old);
         }
         if let Some(new) = new {
             self.expiring += 1;
-            self.deadline_sum_ms += u128::from(new.0);
+            self.deadline_sum_ms += capped_ms(new);
             self.segments[at.segment as usize].note_deadline(new);
             self.due = self.due.min(due_second(new));
         }
@@ -519,7 +522,7 @@ impl Table {
     /// Checks everything that must hold between operations; panics with what does not.
     pub fn invariants(&self, env: Env<'_>) {
         let mut bytes = self.index_bytes() + self.queues.memory();
-        let (mut len, mut expiring, mut sum, mut small) = (0, 0, 0u128, (0, 0));
+        let (mut len, mut expiring, mut sum, mut small) = (0, 0, 0u64, (0, 0));
         for (index, segment) in self.segments.iter().enumerate() {
             bytes += segment.memory();
             segment.invariants();
@@ -538,7 +541,7 @@ impl Table {
                 }
                 if let Some(deadline) = record.deadline() {
                     expiring += 1;
-                    sum += u128::from(deadline.0);
+                    sum += capped_ms(deadline);
                 }
             }
         }
@@ -557,6 +560,11 @@ fn end_of(order: u64, bits: u32) -> Option<u64> {
         return None;
     }
     ((order >> bits) + 1).checked_shl(bits).filter(|end| end >> bits == (order >> bits) + 1 && *end != 0)
+}
+
+/// What a deadline counts in the sum of a table: no more than the year 2109, so that the sum of a few million fits.
+fn capped_ms(deadline: Millis) -> u64 {
+    deadline.0.min(1 << 42)
 }
 
 /// Whether a deadline has passed.

@@ -56,7 +56,7 @@ fn keys_of_one_tag_are_all_found() {
             segment.insert_anyway(place(key), new);
         }
     }
-    assert!(segment.stash.len() > 20, "{} stashed", segment.stash.len());
+    assert!(segment.stashed().len() > 20, "{} stashed", segment.stashed().len());
     check(&segment, &keys);
     let high = segment.split(placing);
     let mut low = segment;
