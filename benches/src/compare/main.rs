@@ -5,8 +5,6 @@
 
 mod control;
 mod error;
-mod hist;
-mod keys;
 mod load;
 mod memcached;
 mod options;
@@ -21,6 +19,7 @@ mod wire;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use millpond_benches::{hist, keys};
 use rustix::process::{Resource, Rlimit};
 
 use error::{Error, Result, fail};

@@ -90,7 +90,7 @@ impl Random {
     }
 
     #[inline]
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
@@ -98,7 +98,7 @@ impl Random {
     /// A number in `0..bound`; the bias is below `bound` / 2^64.
     #[inline]
     pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
 }
 
@@ -118,7 +118,7 @@ impl Values {
     /// Sizes go round `smallest..=largest` by key index, so no allocator size class is lucky.
     pub fn between(seed: u64, smallest: usize, largest: usize) -> Self {
         let mut random = Random::new(seed ^ 0x76a1);
-        let bytes = (0..largest).map(|_| random.next() as u8).collect();
+        let bytes = (0..largest).map(|_| random.draw() as u8).collect();
         Self { bytes, smallest }
     }
 

@@ -21,6 +21,12 @@ pub struct Summary {
     pub max_us: f64,
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Histogram {
     pub fn new() -> Self {
         Self { counts: vec![0; BUCKETS], total: 0, max_ns: 0 }
@@ -44,6 +50,29 @@ impl Histogram {
             }
         }
         0
+    }
+
+    /// Durations recorded.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The longest one; 0 when nothing was recorded.
+    pub fn max_ns(&self) -> u64 {
+        self.max_ns
+    }
+
+    /// Adds what another one holds.
+    pub fn add(&mut self, other: &Histogram) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(ours, theirs)| *ours += theirs);
+        self.total += other.total;
+        self.max_ns = self.max_ns.max(other.max_ns);
+    }
+
+    /// Largest duration and count of every step that is not empty, ascending.
+    pub fn steps(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let filled = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        filled.map(|(index, count)| (upper_bound(index), *count))
     }
 
     pub fn summary(&self) -> Summary {
@@ -100,5 +129,9 @@ mod tests {
             assert!(told >= truth && told <= truth * 1.016, "{share}: {told} for {truth}");
         }
         assert_eq!(histogram.quantile_ns(1.0), 100_000);
+        let mut double = histogram.clone();
+        double.add(&histogram);
+        assert_eq!(double.quantile_ns(0.5), histogram.quantile_ns(0.5));
+        assert_eq!(double.steps().map(|(_, count)| count).sum::<u64>(), double.total());
     }
 }
