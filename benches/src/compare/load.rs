@@ -60,8 +60,9 @@ struct Connection {
     begun_ns: u64,
     /// The beginning of a reply whose end has not arrived.
     partial: Vec<u8>,
-    /// The end of a batch the socket would not take.
+    /// The end of a batch the socket would not take, and how much of that has been sent since.
     unsent: Vec<u8>,
+    unsent_at: usize,
 }
 
 /// Open connections and the traffic they carry.
@@ -104,6 +105,7 @@ impl Load {
                 begun_ns: 0,
                 partial: Vec::new(),
                 unsent: Vec::new(),
+                unsent_at: 0,
             });
         }
         let expect = protocol.expect(spec.op, values.of(0));
@@ -247,9 +249,10 @@ impl Load {
 
     fn flush_stuck(&mut self) -> Result<()> {
         for connection in self.connections.iter_mut().filter(|connection| !connection.unsent.is_empty()) {
-            let sent = write_some(&connection.stream, &connection.unsent)?;
-            connection.unsent.drain(..sent);
-            if connection.unsent.is_empty() {
+            connection.unsent_at += write_some(&connection.stream, &connection.unsent[connection.unsent_at..])?;
+            if connection.unsent_at == connection.unsent.len() {
+                connection.unsent.clear();
+                connection.unsent_at = 0;
                 self.stuck -= 1;
             }
         }
@@ -302,8 +305,19 @@ pub fn fill(
     indices: std::ops::Range<u64>,
     ttl_s: Option<u32>,
 ) -> Result<()> {
+    store(address, protocol, keys, indices.map(|index| (index, values.of(index))), ttl_s)
+}
+
+/// Stores these keys, by index, with these values over one connection, and checks every answer.
+pub fn store<'v>(
+    address: SocketAddr,
+    protocol: Protocol,
+    keys: &Keys,
+    entries: impl Iterator<Item = (u64, &'v [u8])>,
+    ttl_s: Option<u32>,
+) -> Result<()> {
     /// Two batches are under way at a time, so that neither side waits for the other.
-    const BATCH: u64 = 256;
+    const BATCH: usize = 256;
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(SILENCE))?;
@@ -312,19 +326,15 @@ pub fn fill(
     let mut input = vec![0; READ_BYTES];
     let mut filled = 0;
     let mut requests = Vec::new();
-    let (mut next, mut outstanding) = (indices.start, 0usize);
-    while next < indices.end || outstanding > 0 {
-        if next < indices.end {
-            let end = indices.end.min(next + BATCH);
-            requests.clear();
-            for index in next..end {
-                protocol.set(&mut requests, &keys.key(index), values.of(index), ttl_s);
-            }
-            stream.write_all(&requests)?;
-            outstanding += (end - next) as usize;
-            next = end;
+    let (mut entries, mut outstanding) = (entries.peekable(), 0);
+    while entries.peek().is_some() || outstanding > 0 {
+        requests.clear();
+        for (index, value) in entries.by_ref().take(BATCH) {
+            protocol.set(&mut requests, &keys.key(index), value, ttl_s);
+            outstanding += 1;
         }
-        let allowed = if next < indices.end { BATCH as usize } else { 0 };
+        stream.write_all(&requests)?;
+        let allowed = if entries.peek().is_some() { BATCH } else { 0 };
         while outstanding > allowed {
             let read = stream.read(&mut input[filled..])?;
             if read == 0 {

@@ -27,7 +27,7 @@ use keys::{Keys, Values};
 use options::Options;
 use progress::Progress;
 use report::{Machine, Results};
-use scenarios::{Context, idle, memory, scan, stall, throughput};
+use scenarios::{Context, big_keyspace, churn, idle, memory, overshoot, scan, stale, stall, throughput};
 use server::Server;
 
 fn main() -> ExitCode {
@@ -70,6 +70,10 @@ fn measure(options: &Options) -> Result<()> {
             "idle" => results.idle = idle::run(&mut context)?,
             "stall" => results.stall = stall::run(&mut context)?,
             "scan" => results.scan = scan::run(&mut context)?,
+            "churn" => results.churn = churn::run(&mut context)?,
+            "overshoot" => results.overshoot = overshoot::run(&mut context)?,
+            "stale" => results.stale = stale::run(&mut context)?,
+            "big-keyspace" => results.big_keyspace = big_keyspace::run(&mut context)?,
             other => unreachable!("{other} is not in the list of scenarios"),
         }
     }
@@ -90,6 +94,10 @@ fn planned(options: &Options, scenario: &str) -> Duration {
         "idle" => idle::planned(options),
         "stall" => stall::planned(options),
         "scan" => scan::planned(options),
+        "churn" => churn::planned(options),
+        "overshoot" => overshoot::planned(options),
+        "stale" => stale::planned(options),
+        "big-keyspace" => big_keyspace::planned(options),
         other => unreachable!("{other} is not in the list of scenarios"),
     }
 }

@@ -10,7 +10,8 @@ use crate::error::{Error, Result, fail};
 use crate::server::{Place, Recipe};
 
 /// What can be measured, in the order it runs.
-pub const SCENARIOS: [&str; 6] = ["throughput", "memory", "memory-sweep", "idle", "stall", "scan"];
+pub const SCENARIOS: [&str; 10] =
+    ["throughput", "memory", "memory-sweep", "idle", "stall", "scan", "churn", "overshoot", "stale", "big-keyspace"];
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -35,6 +36,14 @@ pub struct Options {
     pub settle: Duration,
     pub idle_connections: usize,
     pub stall_rate: f64,
+    pub churn_keys: u64,
+    /// Bytes.
+    pub overshoot_limit: u64,
+    pub stale_rate: f64,
+    pub stale_time: Duration,
+    /// The longest TTL.
+    pub stale_ttl: Duration,
+    pub big_keys: u64,
     pub server_core: usize,
     pub generator_core: usize,
     pub json: Option<PathBuf>,
@@ -74,6 +83,10 @@ fn command() -> Command {
         .arg(flag("idle", "Cost of idle connections: bytes each, and the slowdown of busy ones"))
         .arg(flag("stall", "Latency of a steady client while KEYS, SCAN, DEL of all keys and FLUSHALL run"))
         .arg(flag("scan", "SCAN under concurrent writes: missing and repeated keys"))
+        .arg(flag("churn", "Resident bytes per key after every key was written anew four times, sizes 8 to 192 B"))
+        .arg(flag("overshoot", "Memory above maxmemory while new keys come at full speed, values of 64 B and 1 MiB"))
+        .arg(flag("stale", "Expired keys not yet reclaimed, without and with a connection looping SCAN"))
+        .arg(flag("big-keyspace", "GET at depths 16 and 64 over many keys: what prefetching saves"))
         .arg(flag("all", "Every scenario"))
         .next_help_heading("Traffic")
         .arg(number("seed", "20260", "Seed of keys, values and the order of requests"))
@@ -96,10 +109,16 @@ fn command() -> Command {
         .arg(real("miss-percent", "Percentage of reads that find nothing [default: 0]"))
         .next_help_heading("Other scenarios")
         .arg(number("memory-keys", "3000000", "Keys of the memory scenario; the sweep goes from here to the double"))
-        .arg(flag("mixed-values", "Memory with values of value-size -7 ..= +8 bytes in turn"))
+        .arg(flag("mixed-values", "Memory also with values of value-size -7 ..= +8 bytes in turn"))
         .arg(real("settle", "Seconds of steady memory before it is read [default: 10]"))
         .arg(number("idle-connections", "10000", "Idle connections"))
         .arg(real("stall-rate", "Requests per second of the steady client [default: 20000]"))
+        .arg(number("churn-keys", "3000000", "Keys of the churn scenario"))
+        .arg(number("overshoot-limit", "256", "MiB of memory in the overshoot scenario"))
+        .arg(real("stale-rate", "Writes per second in the stale scenario [default: 20000]"))
+        .arg(real("stale-seconds", "Length of it [default: 60]"))
+        .arg(real("stale-ttl", "Longest TTL in it, in seconds; the shortest is 1 [default: 30]"))
+        .arg(number("big-keys", "10000000", "Keys of the big-keyspace scenario; 50 million of them take a server 6 GB or more"))
         .next_help_heading("Machine and output")
         .arg(number("server-core", "0", "Core of the servers"))
         .arg(number("generator-core", "1", "Core of the load generator"))
@@ -110,7 +129,7 @@ fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("Write the raw results here"),
         )
-        .arg(flag("quick", "A smoke run of about a minute: 2 rounds of 0.5 s, 100,000 keys, 300,000 for memory, 1 s to settle"))
+        .arg(flag("quick", "A smoke run: 2 rounds of 0.5 s, 100,000 keys, 300,000 for memory, 1 s to settle"))
 }
 
 impl Options {
@@ -156,6 +175,12 @@ impl Options {
             settle: seconds("settle", real("settle").unwrap_or(if quick { 1.0 } else { 10.0 }))?,
             idle_connections: number("idle-connections", 1000) as usize,
             stall_rate: real("stall-rate").unwrap_or(20_000.0),
+            churn_keys: number("churn-keys", 300_000),
+            overshoot_limit: number("overshoot-limit", 64) << 20,
+            stale_rate: real("stale-rate").unwrap_or(20_000.0),
+            stale_time: seconds("stale-seconds", real("stale-seconds").unwrap_or(if quick { 10.0 } else { 60.0 }))?,
+            stale_ttl: seconds("stale-ttl", real("stale-ttl").unwrap_or(if quick { 5.0 } else { 30.0 }))?,
+            big_keys: number("big-keys", 1_000_000),
             server_core: plain("server-core") as usize,
             generator_core: plain("generator-core") as usize,
             json: matches.get_one::<PathBuf>("json").cloned(),
@@ -170,7 +195,7 @@ impl Options {
         /// Control, filling and heavy commands, with room.
         const OTHERS: usize = 64;
         let idle = if self.scenarios.contains(&"idle") { self.idle_connections } else { 0 };
-        Place { core: self.server_core, connections: idle + self.connections + OTHERS }
+        Place { core: self.server_core, connections: idle + self.connections + OTHERS, memory_limit: None }
     }
 
     fn check(&self) -> Result<()> {
@@ -191,6 +216,12 @@ impl Options {
             (positive(self.rate), "--rate must be above 0"),
             (positive(self.equal_rate), "--equal-rate must be above 0"),
             (positive(Some(self.stall_rate)), "--stall-rate must be above 0"),
+            (self.churn_keys >= 2_000, "--churn-keys must be at least 2,000"),
+            ((16 << 20..1 << 40).contains(&self.overshoot_limit), "--overshoot-limit must be 16..1048576"),
+            ((500.0..=1e6).contains(&self.stale_rate), "--stale-rate must be 500..=1000000"),
+            (self.stale_ttl >= Duration::from_secs(2), "--stale-ttl must be at least 2"),
+            (self.stale_time > self.stale_ttl, "--stale-seconds must be above --stale-ttl"),
+            ((1_000..=1 << 30).contains(&self.big_keys), "--big-keys must be 1000..=2^30"),
             (self.rate.is_none() || self.equal_rate.is_none(), "--rate and --equal-rate exclude each other"),
             (self.server_core != self.generator_core, "servers and generator need a core each"),
         ];

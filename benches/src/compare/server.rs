@@ -23,6 +23,8 @@ pub struct Place {
     pub core: usize,
     /// Connections it must take.
     pub connections: usize,
+    /// Bytes of memory it may use, the least recently used keys going first; `None` is no limit worth the name.
+    pub memory_limit: Option<u64>,
 }
 
 /// What to start: a name whose prefix tells the kind, and the program with its leading arguments.
@@ -62,15 +64,23 @@ impl Recipe {
         if self.kind == Kind::Memcached { Protocol::Memcached } else { Protocol::Resp }
     }
 
-    fn flags(&self, port: u16, connections: usize) -> Vec<String> {
+    fn flags(&self, port: u16, place: Place) -> Vec<String> {
+        let connections = place.connections;
+        let limit = match place.memory_limit {
+            Some(bytes) => format!("--maxmemory {bytes} --maxmemory-policy allkeys-lru"),
+            None => String::new(),
+        };
         let text = match self.kind {
-            Kind::Millpond => format!("--port {port} --threads 1 --maxclients {connections}"),
+            Kind::Millpond => format!("--port {port} --threads 1 --maxclients {connections} {limit}"),
             Kind::Redis => format!(
-                "--save '' --appendonly no --io-threads 1 --port {port} --bind 127.0.0.1 --maxclients {connections} --loglevel warning"
+                "--save '' --appendonly no --io-threads 1 --port {port} --bind 127.0.0.1 --maxclients {connections} --loglevel warning {limit}"
             ),
             Kind::Memcached => {
                 let user = if rustix::process::geteuid().is_root() { "-u root" } else { "" };
-                format!("-p {port} -t 1 -m 8192 -U 0 -l 127.0.0.1 -c {connections} {user}")
+                // Its largest item must hold a value of 1 MiB and what belongs to it.
+                let limit =
+                    place.memory_limit.map_or("-m 8192".to_owned(), |bytes| format!("-m {} -I 4m", bytes >> 20));
+                format!("-p {port} -t 1 {limit} -U 0 -l 127.0.0.1 -c {connections} {user}")
             }
         };
         split_words(&text).expect("the flags are well quoted")
@@ -119,7 +129,7 @@ impl Server {
         let output = File::create(&log)?;
         let mut child = Orphan { child: None, log: Some(log.clone()) };
         let mut command = Command::new(&recipe.command[0]);
-        command.args(&recipe.command[1..]).args(recipe.flags(port, place.connections));
+        command.args(&recipe.command[1..]).args(recipe.flags(port, place));
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         // SAFETY: both calls are single system calls that allocate nothing and take no lock, as a forked child requires.
         unsafe {

@@ -38,7 +38,7 @@ fn command() -> Command {
         .arg(number("rounds", "5", "Rounds of reading"))
         .arg(number("churn", "20000000", "Writes to random keys with sizes from 8 bytes to twice the mean"))
         .arg(number("seed", "20260", "Seed of keys and order"))
-        .arg(number("look-above-ns", "1000", "Longer samples are looked into: page fault, context switch?"))
+        .arg(number("look-above-ns", "2000", "Longer samples are looked into: page fault, context switch?"))
         .arg(
             Arg::new("core")
                 .long("core")

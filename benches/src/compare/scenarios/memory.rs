@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::keys::{KEY_LEN, Values};
 use crate::load::fill;
 use crate::options::Options;
-use crate::server::{Recipe, Server};
+use crate::server::Server;
 
 const WARM_KEYS: u64 = 1_000;
 const TTL_S: u32 = 100_000;
@@ -19,6 +19,8 @@ const SWEEP_SIZES: u32 = 8;
 pub struct Row {
     pub server: usize,
     pub ttl: bool,
+    /// Whether values had 16 sizes in turn.
+    pub mixed: bool,
     pub keys: u64,
     /// Bytes per key beyond key and value.
     pub overhead: f64,
@@ -35,7 +37,12 @@ fn deadline(options: &Options) -> Duration {
 pub fn planned(options: &Options, sweep: bool) -> Duration {
     let sizes = sizes(options, sweep);
     let one = options.settle * (sizes.len() as u32 + 1) + fill_time(*sizes.last().expect("at least one size"));
-    one * 2 * options.recipes.len() as u32
+    one * 2 * mixes(options).len() as u32 * options.recipes.len() as u32
+}
+
+/// Values of one size, and then of mixed sizes if asked for.
+fn mixes(options: &Options) -> &'static [bool] {
+    if options.mixed_values { &[false, true] } else { &[false] }
 }
 
 fn sizes(options: &Options, sweep: bool) -> Vec<u64> {
@@ -44,48 +51,43 @@ fn sizes(options: &Options, sweep: bool) -> Vec<u64> {
     (0..count).map(at).collect()
 }
 
-/// Measures every server without and with a TTL in a fresh process each; `sweep` grows it over one doubling.
+/// Measures every server without and with a TTL, and each mix of values, in a fresh process each; `sweep` grows it over one doubling.
 pub fn run(context: &mut Context, sweep: bool) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (index, recipe) in context.options.recipes.iter().enumerate() {
-        for ttl in [false, true] {
+        for (mixed, ttl) in mixes(context.options).iter().flat_map(|mixed| [(*mixed, false), (*mixed, true)]) {
             let mut server = Server::start(recipe, context.options.place())?;
-            let result = grow(context, recipe, &server, index, ttl, sweep, &mut rows);
-            result.map_err(|error| server.blame(error, "measuring memory"))?;
+            let grown = grow(context, &server, ttl, mixed, sweep);
+            let grown = grown.map_err(|error| server.blame(error, "measuring memory"))?;
+            rows.extend(grown.into_iter().map(|row| Row { server: index, ..row }));
         }
     }
     Ok(rows)
 }
 
-fn grow(
-    context: &mut Context,
-    recipe: &Recipe,
-    server: &Server,
-    index: usize,
-    ttl: bool,
-    sweep: bool,
-    rows: &mut Vec<Row>,
-) -> Result<()> {
+fn grow(context: &mut Context, server: &Server, ttl: bool, mixed: bool, sweep: bool) -> Result<Vec<Row>> {
     let options = context.options;
     let (seed, size) = (options.seed, options.value_size);
-    let values =
-        if options.mixed_values { Values::between(seed, size - 7, size + 8) } else { Values::fixed(seed, size) };
+    let values = if mixed { Values::between(seed, size - 7, size + 8) } else { Values::fixed(seed, size) };
     let ttl_s = ttl.then_some(TTL_S);
-    let label = if ttl { "with TTL" } else { "no TTL" };
+    let label = format!("{}{}", if ttl { "with TTL" } else { "no TTL" }, if mixed { ", mixed values" } else { "" });
     let store = |range| fill(server.address, server.protocol(), &context.keys, &values, range, ttl_s);
-    context.progress.step(options.settle, format_args!("{} memory, {label}: warm with {WARM_KEYS} keys", recipe.name));
+    context
+        .progress
+        .step(options.settle, format_args!("{} memory, {label}: warm with {WARM_KEYS} keys", server.name()));
     store(0..WARM_KEYS)?;
     let (warm, _) = server.settled_rss(options.settle, deadline(options))?;
     let mut stored = WARM_KEYS;
+    let mut rows = Vec::new();
     for keys in sizes(options, sweep) {
         let expected = options.settle + fill_time(keys - stored);
-        context.progress.step(expected, format_args!("{} memory, {label}: {keys} keys", recipe.name));
+        context.progress.step(expected, format_args!("{} memory, {label}: {keys} keys", server.name()));
         store(stored..keys)?;
         stored = keys;
         let (rss_bytes, settled) = server.settled_rss(options.settle, deadline(options))?;
         let payload = KEY_LEN as f64 + values.mean_len();
         let overhead = rss_bytes.saturating_sub(warm) as f64 / (keys - WARM_KEYS) as f64 - payload;
-        rows.push(Row { server: index, ttl, keys, overhead, rss_bytes, settled });
+        rows.push(Row { server: 0, ttl, mixed, keys, overhead, rss_bytes, settled });
     }
-    Ok(())
+    Ok(rows)
 }

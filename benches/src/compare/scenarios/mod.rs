@@ -1,8 +1,12 @@
 //! The measurements. Each gives the time it plans to take, runs, and returns rows for the report.
 
+pub mod big_keyspace;
+pub mod churn;
 pub mod idle;
 pub mod memory;
+pub mod overshoot;
 pub mod scan;
+pub mod stale;
 pub mod stall;
 pub mod throughput;
 

@@ -63,7 +63,12 @@ pub const COUNT_TOLERANCE: f64 = 0.001;
 pub fn planned(options: &Options) -> Duration {
     let passes = if options.equal_rate.is_some() { 2 } else { 1 };
     let cells = 2 * options.depths.len() * options.rounds * passes;
-    (fill_time(options.keys) + cell_time(options) * cells as u32) * options.recipes.len() as u32
+    planned_for(options, options.keys, cells)
+}
+
+/// Time for this many cells a server over this many keys.
+pub fn planned_for(options: &Options, keys: u64, cells: usize) -> Duration {
+    (fill_time(keys) + cell_time(options) * cells as u32) * options.recipes.len() as u32
 }
 
 fn cell_time(options: &Options) -> Duration {
@@ -76,19 +81,14 @@ fn warm_up(options: &Options) -> Duration {
 
 pub fn run(context: &mut Context) -> Result<Vec<Cell>> {
     let options = context.options;
-    let mut servers = Vec::new();
-    for recipe in &options.recipes {
-        let mut server = context.start_filled(recipe, options.keys)?;
-        server.pause()?;
-        servers.push(server);
-    }
+    let mut servers = start_all(context, options.keys)?;
     let pace = options.rate.map_or(Pace::Saturated, Pace::Rate);
     let workloads: Vec<Workload> = [Op::Set, Op::Get]
         .into_iter()
         .flat_map(|op| options.depths.iter().map(move |&depth| Workload { op, depth, pace }))
         .collect();
     let mut cells = Vec::new();
-    rounds(context, &mut servers, &workloads, &mut cells)?;
+    rounds(context, &mut servers, options.keys, &workloads, &mut cells)?;
     if let Some(share) = options.equal_rate {
         let slower: Vec<Workload> = workloads
             .iter()
@@ -97,9 +97,20 @@ pub fn run(context: &mut Context) -> Result<Vec<Cell>> {
                 ..*workload
             })
             .collect();
-        rounds(context, &mut servers, &slower, &mut cells)?;
+        rounds(context, &mut servers, options.keys, &slower, &mut cells)?;
     }
     Ok(cells)
+}
+
+/// Every server with this many keys, stopped.
+pub fn start_all(context: &mut Context, keys: u64) -> Result<Vec<Server>> {
+    let mut servers = Vec::new();
+    for recipe in &context.options.recipes {
+        let mut server = context.start_filled(recipe, keys)?;
+        server.pause()?;
+        servers.push(server);
+    }
+    Ok(servers)
 }
 
 /// The median rate of the slowest server.
@@ -111,7 +122,14 @@ fn slowest(cells: &[Cell], workload: &Workload, servers: usize) -> f64 {
     (0..servers).map(rate).fold(f64::INFINITY, f64::min)
 }
 
-fn rounds(context: &mut Context, servers: &mut [Server], workloads: &[Workload], cells: &mut Vec<Cell>) -> Result<()> {
+/// Measures every workload on every server in every round, over `keys` stored keys.
+pub fn rounds(
+    context: &mut Context,
+    servers: &mut [Server],
+    keys: u64,
+    workloads: &[Workload],
+    cells: &mut Vec<Cell>,
+) -> Result<()> {
     let options = context.options;
     for round in 0..options.rounds {
         for (row, workload) in workloads.iter().enumerate() {
@@ -123,7 +141,8 @@ fn rounds(context: &mut Context, servers: &mut [Server], workloads: &[Workload],
                 // Every server sees the same requests in a round.
                 let seed = options.seed ^ ((round * workloads.len() + row + 1) as u64) << 32;
                 server.resume()?;
-                let mut cell = measure(context, server, *workload, seed).map_err(|error| server.blame(error, &step))?;
+                let mut cell =
+                    measure(context, server, keys, *workload, seed).map_err(|error| server.blame(error, &step))?;
                 server.pause()?;
                 (cell.server, cell.round) = (index, round);
                 if cell.count_mismatch() > COUNT_TOLERANCE {
@@ -141,11 +160,11 @@ fn rounds(context: &mut Context, servers: &mut [Server], workloads: &[Workload],
     Ok(())
 }
 
-fn measure(context: &Context, server: &mut Server, workload: Workload, seed: u64) -> Result<Cell> {
+fn measure(context: &Context, server: &mut Server, keys: u64, workload: Workload, seed: u64) -> Result<Cell> {
     let options = context.options;
     let span = match workload.op {
-        Op::Get => (options.keys as f64 / (1.0 - options.miss_share)) as u64,
-        Op::Set => options.keys,
+        Op::Get => (keys as f64 / (1.0 - options.miss_share)) as u64,
+        Op::Set => keys,
     };
     let spec = Spec { op: workload.op, depth: workload.depth, connections: options.connections, span, seed };
     let mut load = Load::open(server.address, server.protocol(), spec, context.keys, &context.values)?;
