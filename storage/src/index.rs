@@ -79,9 +79,8 @@ impl Bucket {
     /// The slots that bear `tag`, as bits.
     #[inline]
     fn matches(&self, tag: u16) -> u16 {
-        // All sixteen lanes, so that it becomes vector compares; the last two are masked away.
-        let equal = self.tags.iter().enumerate().fold(0, |bits, (at, lane)| bits | u16::from(*lane == tag) << at);
-        equal & self.tags[USED]
+        // All sixteen lanes at once; the last two are no tags, and masked away as unused slots are.
+        lanes_equal(&self.tags, tag) & self.tags[USED]
     }
 
     fn vacancy(&self) -> Option<usize> {
@@ -102,6 +101,26 @@ impl Bucket {
         self.tags[at] = tag;
         self.words[at] = word;
     }
+}
+
+/// Which lanes equal `tag`, as bits.
+#[inline]
+#[cfg(target_arch = "x86_64")]
+fn lanes_equal(lanes: &[u16; 16], tag: u16) -> u16 {
+    use core::arch::x86_64::{_mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_set1_epi16};
+    // SAFETY: every x86-64 processor has SSE2, and both loads of 16 bytes lie inside the 32 of `lanes`.
+    unsafe {
+        let (wanted, at) = (_mm_set1_epi16(tag as i16), lanes.as_ptr());
+        let low = _mm_cmpeq_epi16(_mm_loadu_si128(at.cast()), wanted);
+        let high = _mm_cmpeq_epi16(_mm_loadu_si128(at.add(8).cast()), wanted);
+        _mm_movemask_epi8(_mm_packs_epi16(low, high)) as u16
+    }
+}
+
+/// Which lanes equal `tag`, as bits.
+#[cfg(not(target_arch = "x86_64"))]
+fn lanes_equal(lanes: &[u16; 16], tag: u16) -> u16 {
+    lanes.iter().enumerate().fold(0, |bits, (at, lane)| bits | u16::from(*lane == tag) << at)
 }
 
 fn bits(mut set: u16) -> impl Iterator<Item = usize> {
@@ -146,7 +165,9 @@ impl Choice {
 pub(crate) enum Found {
     At(usize),
     /// Not in the buckets; `overflow` says that a slot of this tag may have found no bucket.
-    Nowhere { overflow: bool },
+    Nowhere {
+        overflow: bool,
+    },
 }
 
 /// The buckets of one segment. Positions are `bucket * 14 + slot`.
@@ -240,21 +261,27 @@ impl Index {
     /// The position of the slot with this tag for which `is_it` holds.
     #[inline]
     pub fn find(&self, tag: u16, mut is_it: impl FnMut(usize, Word) -> bool) -> Found {
-        if self.count() == 0 {
+        let buckets = self.buckets();
+        if buckets.is_empty() {
             return Found::Nowhere { overflow: false };
         }
-        let choice = Choice::of(tag, self.count());
-        let mut within = |number: usize| {
-            let bucket = &self.buckets()[number];
-            bits(bucket.matches(tag)).map(|at| (number * SLOTS + at, at)).find(|(p, at)| is_it(*p, bucket.words[*at])).map(|(p, _)| p)
-        };
-        if let Some(position) = within(choice.first) {
-            return Found::At(position);
+        let choice = Choice::of(tag, buckets.len());
+        let mut number = choice.first;
+        loop {
+            let bucket = &buckets[number];
+            let mut set = bucket.matches(tag);
+            while set != 0 {
+                let at = set.trailing_zeros() as usize;
+                if is_it(number * SLOTS + at, bucket.words[at % SLOTS]) {
+                    return Found::At(number * SLOTS + at);
+                }
+                set &= set - 1;
+            }
+            if number != choice.first || choice.second == choice.first || !bucket.has_overflow() {
+                return Found::Nowhere { overflow: buckets[choice.first].has_overflow() };
+            }
+            number = choice.second;
         }
-        if !self.buckets()[choice.first].has_overflow() {
-            return Found::Nowhere { overflow: false };
-        }
-        within(choice.second).map_or(Found::Nowhere { overflow: true }, Found::At)
     }
 
     /// The word at a position; `None` where the slot is free.
@@ -359,18 +386,21 @@ impl Index {
     /// Asks for the cache line of the bucket a look-up will begin with.
     #[inline]
     pub fn prefetch(&self, tag: u16) {
-        if !self.count() == 0 {
-            crate::prefetch::line(&raw const self.buckets()[Choice::of(tag, self.count()).first]);
+        let buckets = self.buckets();
+        if !buckets.is_empty() {
+            crate::prefetch::line(&raw const buckets[Choice::of(tag, buckets.len()).first]);
         }
     }
 
     /// The word that a look-up will most likely end at.
     #[inline]
     pub fn likely(&self, tag: u16) -> Option<Word> {
-        match self.find(tag, |_, _| true) {
-            Found::At(position) => self.get(position),
-            Found::Nowhere { .. } => None,
-        }
+        let mut likely = None;
+        self.find(tag, |_, word| {
+            likely = Some(word);
+            true
+        });
+        likely
     }
 }
 

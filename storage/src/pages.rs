@@ -22,7 +22,9 @@ const STEP: usize = 4;
 const SIZES: [usize; 7] = [128, 256, 512, 1024, 2048, 3072, PAGE_BYTES];
 /// Sizes below this are for the first page only.
 const TAIL_MIN: usize = 1024;
-const ALIGN: usize = 8;
+/// Pages begin at cache lines, so that an offset tells how many lines a record touches.
+const ALIGN: usize = LINE_BYTES;
+const LINE_BYTES: usize = 64;
 
 /// Bytes that a record of `len` bytes takes.
 #[inline]
@@ -180,7 +182,10 @@ impl Pages {
         if count == PAGES {
             return None;
         }
-        debug_assert!(count == 0 || self.pages[count - 1].size() == PAGE_BYTES, "a smaller page has room for any record");
+        debug_assert!(
+            count == 0 || self.pages[count - 1].size() == PAGE_BYTES,
+            "a smaller page has room for any record"
+        );
         self.pages[count] = Page::allocate(size_for(ahead, count == 0));
         self.count += 1;
         Some(count)
@@ -210,12 +215,12 @@ impl Pages {
         unsafe { core::slice::from_raw_parts_mut(page.start().add(offset), rest) }
     }
 
-    /// Asks for the first two cache lines at a spot.
+    /// Asks for the cache lines of `bytes` bytes at a spot.
     #[inline]
-    pub fn prefetch(&self, spot: Spot) {
+    pub fn prefetch(&self, spot: Spot, bytes: usize) {
         let at = self.pages[spot.page()].start().wrapping_add(spot.offset());
-        crate::prefetch::line(at);
-        crate::prefetch::line(at.wrapping_add(64));
+        let lines = (spot.offset() % LINE_BYTES + bytes).div_ceil(LINE_BYTES);
+        (0..lines).for_each(|line| crate::prefetch::line(at.wrapping_add(line * LINE_BYTES)));
     }
 }
 

@@ -157,7 +157,7 @@ struct Head {
 }
 
 impl Head {
-    #[inline]
+    #[inline(always)]
     fn laid_out(flags: u8, length_at: usize, key_len: usize, value_len: usize) -> Self {
         let deadline_at = length_at + 1 + usize::from(flags & WIDE_VALUE != 0);
         let form = usize::from((flags & FORM_MASK) >> FORM_SHIFT);
@@ -165,7 +165,7 @@ impl Head {
         Self { flags, deadline_at, key_at, key_len, value_len }
     }
 
-    #[inline]
+    #[inline(always)]
     fn read(bytes: &[u8]) -> Self {
         let (flags, short) = (bytes[0], bytes[1]);
         let (key_len, at) = if short < LONG_KEY {
@@ -318,11 +318,7 @@ pub(crate) fn overwrite<'v>(
         NewValue::Int(n) => Payload::Int(*n),
         _ => return Err(value),
     };
-    let new = Head {
-        flags: (head.flags & !KIND_MASK) | payload.kind(),
-        value_len: payload.len(),
-        ..head
-    };
+    let new = Head { flags: (head.flags & !KIND_MASK) | payload.kind(), value_len: payload.len(), ..head };
     let same_shape = head.kind() != KIND_SHARED
         && deadline_form(deadline).0 == (head.flags & FORM_MASK) >> FORM_SHIFT
         && (payload.len() > 0xFF) == (head.flags & WIDE_VALUE != 0);

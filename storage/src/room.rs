@@ -38,7 +38,8 @@ impl Access<'_> {
         // A stripe below half its share spares its keys while a near one has more.
         let half_share = memory.dataset() / stripes as u64 / 2;
         let over = memory.used().saturating_sub(memory.limit());
-        let mut hunt = Hunt { store, cx, spare_below: 0, victims: 0, evicted: 0, freed: 0, goal: need + over.min(CATCH_UP_BYTES) };
+        let mut hunt =
+            Hunt { store, cx, spare_below: 0, victims: 0, evicted: 0, freed: 0, goal: need + over.min(CATCH_UP_BYTES) };
         // A search that may find nothing (few or no keys may go) looks only where the key would lie.
         let reach = if memory.policy() == Policy::NoEviction { 1 } else { stripes };
         let passes =

@@ -114,15 +114,7 @@ fn boxed(new: NewRecord<'_>) -> Box<[u8]> {
 
 impl Segment {
     pub fn new(depth: u32) -> Self {
-        Self {
-            index: Index::default(),
-            pages: Pages::default(),
-            owners: 0,
-            stash: None,
-            due: NEVER,
-            depth,
-            outside: 0,
-        }
+        Self { index: Index::default(), pages: Pages::default(), owners: 0, stash: None, due: NEVER, depth, outside: 0 }
     }
 
     fn with_room(depth: u32, entries: usize) -> Self {
@@ -150,7 +142,8 @@ impl Segment {
     }
 
     fn stash_bytes(&self) -> u64 {
-        let list = |list: &Vec<Stashed>| good_size(size_of::<Vec<Stashed>>()) as u64 + vec_bytes::<Stashed>(list.capacity());
+        let list =
+            |list: &Vec<Stashed>| good_size(size_of::<Vec<Stashed>>()) as u64 + vec_bytes::<Stashed>(list.capacity());
         self.stash.as_deref().map_or(0, list)
     }
 
@@ -164,17 +157,29 @@ impl Segment {
         resolved(self.pages.from(spot))
     }
 
-    /// Position of `key`.
+    /// Position of `key`, and when it expires.
     #[inline]
-    pub fn find(&self, place: Place, key: &[u8]) -> Option<usize> {
-        match self.index.find(place.short_tag(), |_, word| Record::at(self.at_spot(word.spot())).key() == key) {
-            Found::At(position) => Some(position),
-            Found::Nowhere { overflow } if overflow => {
-                let at = self.stashed().iter().position(|stashed| Record::at(&stashed.block).key() == key)?;
-                Some(self.index.positions() + at)
+    pub fn find(&self, place: Place, key: &[u8]) -> Option<(usize, Option<Millis>)> {
+        let mut deadline = None;
+        let end = self.index.find(place.short_tag(), |_, word| {
+            let record = Record::at(self.at_spot(word.spot()));
+            let is_it = record.key() == key;
+            if is_it {
+                deadline = record.deadline();
             }
-            Found::Nowhere { .. } => None,
+            is_it
+        });
+        match end {
+            Found::At(position) => Some((position, deadline)),
+            Found::Nowhere { overflow: true } => self.find_stashed(key),
+            Found::Nowhere { overflow: false } => None,
         }
+    }
+
+    #[cold]
+    fn find_stashed(&self, key: &[u8]) -> Option<(usize, Option<Millis>)> {
+        let at = self.stashed().iter().position(|stashed| Record::at(&stashed.block).key() == key)?;
+        Some((self.index.positions() + at, Record::at(&self.stashed()[at].block).deadline()))
     }
 
     /// Positions of all entries with this 32-bit tag (two keys may share one).
@@ -419,8 +424,7 @@ impl Segment {
         value: NewValue<'v>,
         deadline: Option<Millis>,
     ) -> Result<(), NewValue<'v>> {
-        let in_page = position < self.index.positions()
-            && !stub::is_stub(self.pages.from(self.word(position).spot()));
+        let in_page = position < self.index.positions() && !stub::is_stub(self.pages.from(self.word(position).spot()));
         let bytes = self.bytes_mut(position);
         let block = bytes.len();
         record::overwrite(bytes, value, deadline, |old, new| {
@@ -603,11 +607,11 @@ impl Segment {
         self.index.prefetch(place.short_tag());
     }
 
-    /// Asks for the record that a look-up will most likely compare with.
+    /// Asks for the record that a look-up will most likely compare with, as far as `bytes`.
     #[inline]
-    pub fn prefetch_entry(&self, place: Place) {
+    pub fn prefetch_entry(&self, place: Place, bytes: usize) {
         if let Some(word) = self.index.likely(place.short_tag()) {
-            self.pages.prefetch(word.spot());
+            self.pages.prefetch(word.spot(), bytes);
         }
     }
 
@@ -624,7 +628,10 @@ impl Segment {
             stored().map(outside_bytes).sum::<u64>() + stashed.map(|position| self.entry_bytes(position)).sum::<u64>();
         assert_eq!(outside, self.outside, "bytes of blocks and shared values");
         let due = self.iter().filter_map(|(_, record)| record.deadline()).map(due_second).min();
-        assert!(due.is_none_or(|due| due.saturating_add(REAP_PAUSE_S) >= self.due), "no entry is due before its segment");
+        assert!(
+            due.is_none_or(|due| due.saturating_add(REAP_PAUSE_S) >= self.due),
+            "no entry is due before its segment"
+        );
     }
 }
 

@@ -48,8 +48,8 @@ impl<'a> Slot<'a> {
         let found = table.find(place, key);
         let target = Target { table, place, key, cx, env };
         match found {
-            Some(at) if !is_past(target.table.record(at).deadline(), cx) => Self::Live(LiveRef { target, at }),
-            dead => Self::Vacant(VacantRef { target, dead }),
+            Some((at, deadline)) if !is_past(deadline, cx) => Self::Live(LiveRef { target, at }),
+            dead => Self::Vacant(VacantRef { target, dead: dead.map(|(at, _)| at) }),
         }
     }
 

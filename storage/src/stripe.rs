@@ -193,7 +193,7 @@ impl Stripe {
     pub fn is_live(&self, db: Physical, kh: KeyHash, key: &[u8], cx: &Cx, env: Env<'_>) -> bool {
         self.table(db).is_some_and(|table| {
             let found = table.find(kh.place(env.placing.stripe_bits), key);
-            found.is_some_and(|at| !is_past(table.record(at).deadline(), cx))
+            found.is_some_and(|(_, deadline)| !is_past(deadline, cx))
         })
     }
 

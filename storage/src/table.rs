@@ -14,6 +14,10 @@ use crate::time::{Cx, Millis};
 use crate::value::NewValue;
 use smallvec::SmallVec;
 
+/// Bytes of a record that a prefetch asks for before anything is known, and at most: four cache lines.
+const USUAL_BYTES: u32 = 96;
+const USUAL_BYTES_MAX: u32 = 256;
+
 /// What table operations need from the store.
 #[derive(Clone, Copy)]
 pub(crate) struct Env<'s> {
@@ -47,6 +51,8 @@ pub(crate) struct Table {
     directory: Vec<u32>,
     segments: Vec<Segment>,
     depth: u32,
+    /// Mean bytes of a record when a segment was last split: how much a prefetch asks for.
+    usual_bytes: u32,
     /// The first of the segments' due seconds, or one before it.
     pub due: u32,
     /// Indexes of `segments` that stand empty after merges.
@@ -69,8 +75,9 @@ impl Default for Table {
     fn default() -> Self {
         Self {
             directory: Vec::new(),
-            depth: 0,
             segments: Vec::new(),
+            depth: 0,
+            usual_bytes: USUAL_BYTES,
             vacant: Vec::new(),
             len: 0,
             expiring: 0,
@@ -108,12 +115,12 @@ impl Table {
         self.directory.get(place.directory_index(self.depth)).copied()
     }
 
-    /// Where `key` is, dead or alive.
+    /// Where `key` is, dead or alive, and when it expires.
     #[inline]
-    pub fn find(&self, place: Place, key: &[u8]) -> Option<At> {
+    pub fn find(&self, place: Place, key: &[u8]) -> Option<(At, Option<Millis>)> {
         let segment = self.segment_at(place)?;
-        let position = self.segments[segment as usize].find(place, key)?;
-        Some(At { segment, position })
+        let (position, deadline) = self.segments[segment as usize].find(place, key)?;
+        Some((At { segment, position }, deadline))
     }
 
     /// Asks for the bucket of a place, then (second stage) for the entry in it.
@@ -123,7 +130,7 @@ impl Table {
             let segment = &self.segments[segment as usize];
             match stage {
                 Stage::Bucket => segment.prefetch_bucket(place),
-                Stage::Entry => segment.prefetch_entry(place),
+                Stage::Entry => segment.prefetch_entry(place, self.usual_bytes as usize),
             }
         }
     }
@@ -204,7 +211,7 @@ impl Table {
                 Err(record) => {
                     let key = record.key();
                     if self.split(place, env) {
-                        at = self.find(place, key).expect("a split keeps every key");
+                        (at, _) = self.find(place, key).expect("a split keeps every key");
                         new = Some(record);
                         continue;
                     }
@@ -225,12 +232,7 @@ impl Table {
     }
 
     /// Replaces value and deadline of an entry where it lies, if it may stay there; else gives the value back.
-    pub fn overwrite<'v>(
-        &mut self,
-        at: At,
-        value: NewValue<'v>,
-        deadline: Option<Millis>,
-    ) -> Result<(), NewValue<'v>> {
+    pub fn overwrite<'v>(&mut self, at: At, value: NewValue<'v>, deadline: Option<Millis>) -> Result<(), NewValue<'v>> {
         let old = self.record(at).deadline();
         self.segments[at.segment as usize].overwrite(at.position, value, deadline)?;
         self.deadline_changed(at, old, deadline);
@@ -283,8 +285,8 @@ impl Table {
 
     /// Frees the entry of `key` if its deadline has passed.
     pub fn remove_dead(&mut self, place: Place, key: &[u8], cx: &Cx) {
-        if let Some(at) = self.find(place, key)
-            && is_past(self.record(at).deadline(), cx)
+        if let Some((at, deadline)) = self.find(place, key)
+            && is_past(deadline, cx)
         {
             self.remove(at, place);
             self.expired += 1;
@@ -350,6 +352,8 @@ impl Table {
             });
         }
         let before = self.segments[segment as usize].memory();
+        let full = &self.segments[segment as usize];
+        self.usual_bytes = (full.live_bytes() / full.len().max(1)).clamp(1, USUAL_BYTES_MAX as usize) as u32;
         let high = self.segments[segment as usize].split(env.placing);
         let grown = self.segments[segment as usize].memory() + high.memory();
         self.bytes = self.bytes + grown - before;
@@ -534,7 +538,11 @@ impl Table {
             for (position, record) in segment.iter() {
                 let at = At { segment: index as u32, position };
                 let place = env.placing.of(record.key());
-                assert_eq!(self.find(place, record.key()), Some(at), "an entry lies where the directory leads");
+                assert_eq!(
+                    self.find(place, record.key()),
+                    Some((at, record.deadline())),
+                    "an entry lies where the directory leads"
+                );
                 len += 1;
                 if self.word(at).in_small() {
                     small = (small.0 + 1, small.1 + self.entry_bytes(at));

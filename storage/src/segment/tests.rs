@@ -21,7 +21,7 @@ fn place(key: &[u8]) -> Place {
 }
 
 fn value_of(segment: &Segment, key: &[u8]) -> Option<Vec<u8>> {
-    let position = segment.find(place(key), key)?;
+    let (position, _) = segment.find(place(key), key)?;
     Some(match segment.record(position).value() {
         Value::Raw(bytes) => bytes.to_vec(),
         Value::Shared(bytes) => bytes.to_vec(),
@@ -37,14 +37,21 @@ fn keys_of_one_tag_are_all_found() {
     let placing = Placing { hasher: &hasher, stripe_bits: 0 };
     let len_of = |number: u32| [5, 100, 600, 20_000][number as usize % 4];
     let mut segment = Segment::new(0);
-    let keys: Vec<[u8; 8]> =
-        (0..60).map(|n| key(7, n)).chain((0..60).map(|n| key(0x8000_0007, n))).chain((0..40).map(|n| key(n << 9, n))).collect();
+    let keys: Vec<[u8; 8]> = (0..60)
+        .map(|n| key(7, n))
+        .chain((0..60).map(|n| key(0x8000_0007, n)))
+        .chain((0..40).map(|n| key(n << 9, n)))
+        .collect();
     let check = |segment: &Segment, keys: &[[u8; 8]]| {
         segment.invariants();
         assert_eq!(segment.len(), keys.len());
         for (number, key) in keys.iter().enumerate() {
-            assert_eq!(value_of(segment, key).expect("inserted"), vec![number as u8; len_of(number as u32)], "{number}");
-            let position = segment.find(place(key), key).expect("inserted");
+            assert_eq!(
+                value_of(segment, key).expect("inserted"),
+                vec![number as u8; len_of(number as u32)],
+                "{number}"
+            );
+            let (position, _) = segment.find(place(key), key).expect("inserted");
             assert!(segment.find_tag(place(key), placing).contains(&position));
         }
         assert_eq!(segment.iter().count(), keys.len());
@@ -66,13 +73,13 @@ fn keys_of_one_tag_are_all_found() {
     low.merge(high);
     check(&low, &keys);
     for key in &keys {
-        let position = low.find(place(key), key).expect("inserted");
+        let (position, _) = low.find(place(key), key).expect("inserted");
         low.replace(position, NewRecord::new(key, NewValue::Int(42), None, false)).ok().expect("there is room");
         low.invariants();
         assert_eq!(value_of(&low, key).expect("replaced"), b"42");
     }
     for (number, key) in keys.iter().enumerate() {
-        let position = low.find(place(key), key).expect("not removed yet");
+        let (position, _) = low.find(place(key), key).expect("not removed yet");
         low.remove(position);
         low.tidy();
         low.invariants();
@@ -107,7 +114,7 @@ fn holes_are_closed() {
         let value = vec![turn as u8; (random % 180) as usize];
         let new = NewRecord::new(&key, NewValue::Bytes(&value), None, false);
         let done = match segment.find(place(&key), &key) {
-            Some(position) => segment.replace(position, new).is_ok(),
+            Some((position, _)) => segment.replace(position, new).is_ok(),
             None => segment.insert(place(&key), new).is_ok(),
         };
         assert!(done);
