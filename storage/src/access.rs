@@ -2,7 +2,7 @@
 
 use crate::exclusive::{Exclusive, Member};
 use crate::hash::KeyHash;
-use crate::limits::REAP_ENTRIES;
+use crate::limits::{BUCKET_AHEAD, ENTRY_AHEAD, REAP_ENTRIES};
 use crate::scan::Position;
 use crate::slot::Slot;
 use crate::store::Store;
@@ -133,13 +133,36 @@ impl<'s> Access<'s> {
     #[inline]
     pub fn prefetch(&mut self, db: Db, kh: KeyHash, stage: Stage) {
         let store = self.store;
-        let stripe = &store.stripes[kh.stripe(store.stripe_bits)];
-        if let Held::Nothing = self.held
-            && let Some(stripe) = stripe.0.try_lock()
-            && let Some(table) = stripe.table(store.physical(db))
-        {
-            table.prefetch(kh.place(store.stripe_bits), stage);
+        let index = kh.stripe(store.stripe_bits);
+        let hint = |stripe: &Stripe| {
+            if let Some(table) = stripe.table(store.physical(db)) {
+                table.prefetch(kh.place(store.stripe_bits), stage);
+            }
+        };
+        if let Held::Stripes(held) = &self.held {
+            if let Ok(at) = held.binary_search_by_key(&(index as u32), |(stripe, _)| *stripe) {
+                hint(&held[at].1);
+            }
+        } else if let Some(stripe) = store.stripes[index].0.try_lock() {
+            hint(&stripe);
         }
+    }
+
+    /// Hints for a run over many keys, to be given before each look-up: `at` counts the look-ups from 0, `key` names the
+    /// key of one of them. Asks for what a few look-ups further on will need, near enough that it is still at hand then.
+    #[inline]
+    pub fn prefetch_ahead(&mut self, at: usize, key: impl Fn(usize) -> Option<(Db, KeyHash)>) {
+        let mut ask = |at, stage| {
+            if let Some((db, kh)) = key(at) {
+                self.prefetch(db, kh, stage);
+            }
+        };
+        if at == 0 {
+            (0..BUCKET_AHEAD).for_each(|at| ask(at, Stage::Bucket));
+            (0..ENTRY_AHEAD).for_each(|at| ask(at, Stage::Entry));
+        }
+        ask(at + BUCKET_AHEAD, Stage::Bucket);
+        ask(at + ENTRY_AHEAD, Stage::Entry);
     }
 
     /// Runs `act` on what there is under `key`, atomically for that key.

@@ -479,6 +479,7 @@ impl Segment {
 
     /// Lays all records out anew. Does nothing if they would not fit in this order, which packs page ends differently.
     fn close_holes(&mut self) {
+        self.pages.prefetch_all();
         let mut pages = Pages::default();
         let mut ahead = self.pages.live();
         let mut spots: SmallVec<[Spot; SEGMENT_ENTRIES]> = SmallVec::new();
@@ -548,6 +549,7 @@ impl Segment {
     pub fn split(&mut self, placing: Placing<'_>) -> Self {
         let bit = 63 - self.depth;
         let is_high = |record: Record<'_>| placing.of(record.key()).order >> bit & 1 == 1;
+        self.pages.prefetch_all();
         // Two passes: sizes first, so that pages and indexes are made as large as they will be.
         let mut sides: SmallVec<[bool; SEGMENT_ENTRIES]> = SmallVec::new();
         let (mut entries, mut bytes) = ([0usize; 2], [0usize; 2]);
@@ -589,6 +591,7 @@ impl Segment {
         debug_assert_eq!(self.depth, buddy.depth);
         self.depth -= 1;
         self.due = self.due.min(buddy.due);
+        buddy.pages.prefetch_all();
         let mut ahead = buddy.pages.live();
         let (index, pages, stash) = buddy.dismantle();
         for (_, tag, word) in index.iter() {

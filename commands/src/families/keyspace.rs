@@ -217,7 +217,11 @@ fn count(call: &mut Call<'_, '_>, act: impl Fn(Slot<'_>) -> bool) -> usize {
     let (db, cx, keys) = (call.db(), call.cx, call.args.from(1));
     let hashes: SmallVec<[KeyHash; 16]> = keys.iter().map(|key| call.hash_of(key)).collect();
     call.store.atomically(hashes.iter().copied(), |store| {
-        keys.iter().zip(&hashes).filter(|(key, kh)| store.one(db, **kh, key, &cx, &act)).count()
+        let said_yes = |(at, (key, kh)): &(usize, (&[u8], &KeyHash))| {
+            store.prefetch_ahead(*at, |at| Some((db, *hashes.get(at)?)));
+            store.one(db, **kh, key, &cx, &act)
+        };
+        keys.iter().zip(&hashes).enumerate().filter(said_yes).count()
     })
 }
 
@@ -241,9 +245,10 @@ impl Job for Removal {
     fn step(&mut self, call: &mut Call<'_, '_>) -> Result<Progress, Error> {
         let (args, db) = (call.args, call.db());
         let end = args.len().min(self.next + SLICE_KEYS);
-        for index in self.next..end {
-            let key = args.at(index);
-            let kh = call.hash_of(key);
+        let hashes: Vec<KeyHash> = (self.next..end).map(|at| call.hash_of(args.at(at))).collect();
+        for (at, kh) in hashes.iter().copied().enumerate() {
+            call.store.prefetch_ahead(at, |at| Some((db, *hashes.get(at)?)));
+            let key = args.at(self.next + at);
             self.removed += i64::from(call.store.one(db, kh, key, &call.cx, remove));
         }
         self.next = end;

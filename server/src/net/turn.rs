@@ -22,7 +22,7 @@ use core::ops::Range;
 use core::sync::atomic::Ordering;
 use protocol::{Args, Limits, Output, ProtocolError, ReplyWriter, Span, Status};
 use std::mem;
-use storage::{Access, Cx, Db, KeyHash, Millis, Stage};
+use storage::{Cx, Db, KeyHash, Millis};
 
 /// Bytes of the shared receive buffer: what stays in a core's second-level cache.
 pub const ARENA_BYTES: usize = 256 * 1024;
@@ -35,11 +35,6 @@ const ROUND_COMMANDS: usize = 32;
 /// Commands run, and bytes of replies made, for one connection in one turn.
 const TURN_COMMANDS: usize = 256;
 const TURN_REPLY_BYTES: usize = 64 * 1024;
-
-/// How many requests ahead of the one being run the bucket of a key is asked for, and the entry that it leads to: far
-/// enough for memory to answer, near enough that it is still in the first-level cache.
-const BUCKET_AHEAD: usize = 24;
-const ENTRY_AHEAD: usize = 12;
 
 /// Buffers a core reuses from turn to turn.
 pub struct Batch {
@@ -260,20 +255,13 @@ impl Reactor {
         let Batch { arena, inputs, items, spans, effects, spare } = batch;
         let mut access = participant.batch();
         let items = &*items;
-        let ask = |access: &mut Access<'_>, at: usize, stage: Stage| {
-            if let Some(Item { first_hash: Some(kh), db, .. }) = items.get(at) {
-                access.prefetch(*db, *kh, stage);
-            }
-        };
-        if items.len() > 1 {
-            (0..BUCKET_AHEAD).for_each(|at| ask(&mut access, at, Stage::Bucket));
-            (0..ENTRY_AHEAD).for_each(|at| ask(&mut access, at, Stage::Entry));
-        }
+        let key_at = |at: usize| items.get(at).and_then(|item| Some((item.db, item.first_hash?)));
         let mut before = clock.ticks();
         let mut long: Vec<Token> = Vec::new();
         for (at, item) in items.iter().enumerate() {
-            ask(&mut access, at + BUCKET_AHEAD, Stage::Bucket);
-            ask(&mut access, at + ENTRY_AHEAD, Stage::Entry);
+            if items.len() > 1 {
+                access.prefetch_ahead(at, key_at);
+            }
             let input = &mut inputs[item.input as usize];
             let Some(connection) = slots.find(input.token) else { continue };
             if !connection.runs() || input.has_replied(connection) {

@@ -18,7 +18,8 @@ pub(super) fn mget(call: &mut Call<'_, '_>) -> Result<(), Error> {
     reply.array(keys.len());
     let hits = call.store.atomically(hashes.iter().copied(), |store| {
         let mut hits = 0;
-        for (key, kh) in keys.iter().zip(&hashes) {
+        for (at, (key, kh)) in keys.iter().zip(&hashes).enumerate() {
+            store.prefetch_ahead(at, |at| Some((db, *hashes.get(at)?)));
             store.one(db, *kh, key, &cx, |mut slot| {
                 if let Slot::Live(live) = &mut slot {
                     hits += 1;
@@ -51,7 +52,8 @@ fn set_pairs(call: &mut Call<'_, '_>, if_absent: bool) -> Result<bool, Error> {
         if if_absent && keys.clone().any(|(key, kh)| access.one(db, *kh, key, &cx, |slot| slot.is_live())) {
             return false;
         }
-        for ((key, kh), value) in keys.zip(args.iter().skip(2).step_by(2)) {
+        for (at, ((key, kh), value)) in keys.zip(args.iter().skip(2).step_by(2)).enumerate() {
+            access.prefetch_ahead(at, |at| Some((db, *hashes.get(at)?)));
             access.one(db, *kh, key, &cx, |slot| store(slot, encode(value), None, touch));
         }
         true
