@@ -28,6 +28,9 @@ pub(crate) struct Place {
     pub order: u64,
 }
 
+/// First order bit of the short tag: with 1024 stripes, segments are this deep from some 4 million keys on.
+pub(crate) const SHORT_TAG_FROM: u32 = 4;
+
 impl Place {
     /// A place with this tag, as far as a tag tells.
     pub fn of_tag(tag: u32) -> Self {
@@ -40,11 +43,18 @@ impl Place {
         (self.order >> 32) as u32
     }
 
-    /// The lower half of the [`tag`](Self::tag), by which an index slot names an entry: bits that a directory of up to
-    /// 2^16 segments does not use up.
+    /// The 16 order bits from [`SHORT_TAG_FROM`] on, by which an index slot names an entry. They are those that segments
+    /// of usual depth split by, so that a split need not hash.
     #[inline]
     pub fn short_tag(self) -> u16 {
-        (self.order >> 32) as u16
+        (self.order << SHORT_TAG_FROM >> 48) as u16
+    }
+
+    /// A place with the first `depth` order bits of `self` and this short tag; `None` if bits between them are unknown.
+    /// Its bits below [`SHORT_TAG_FROM`]` + 16` are unknown too, and 0.
+    pub fn with_short_tag(self, depth: u32, short_tag: u16) -> Option<Self> {
+        let head = self.order & !(u64::MAX >> SHORT_TAG_FROM);
+        (depth >= SHORT_TAG_FROM).then(|| Self { order: head | u64::from(short_tag) << (48 - SHORT_TAG_FROM) })
     }
 
     /// Index of this place in a directory of `2^depth` entries.

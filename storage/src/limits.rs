@@ -54,7 +54,7 @@ pub const UNPAID_BYTES: u64 = 4 * 1024;
 /// small entries, 50 us.
 pub const CATCH_UP_BYTES: u64 = 16 * 1024;
 
-/// Stripes that may pass a victim search on to a neighbour because they hold less than half their share.
+/// Stripes that may pass a victim search on to a neighbour because they hold less than their share.
 pub const SPARING_STRIPES: usize = 16;
 
 /// Most bytes a stripe keeps from the global count, when there are few stripes.

@@ -35,15 +35,15 @@ impl Access<'_> {
         }
         let stripes = store.stripes.len();
         let first = kh.map_or(draw(cx.seed, 1) as usize % stripes, |kh| kh.stripe(store.stripe_bits));
-        // A stripe below half its share spares its keys while a near one has more.
-        let half_share = memory.dataset() / stripes as u64 / 2;
+        // A stripe below its share, give or take what evens out, spares its keys while a near one has more: else overwrites
+        // of a few hot keys, which need no room, would empty their own stripes.
+        let share = memory.dataset() / stripes as u64 * 15 / 16;
         let over = memory.used().saturating_sub(memory.limit());
         let mut hunt =
             Hunt { store, cx, spare_below: 0, victims: 0, evicted: 0, freed: 0, goal: need + over.min(CATCH_UP_BYTES) };
         // A search that may find nothing (few or no keys may go) looks only where the key would lie.
         let reach = if memory.policy() == Policy::NoEviction { 1 } else { stripes };
-        let passes =
-            (0..reach.min(SPARING_STRIPES)).map(|step| (step, half_share)).chain((0..reach).map(|step| (step, 0)));
+        let passes = (0..reach.min(SPARING_STRIPES)).map(|step| (step, share)).chain((0..reach).map(|step| (step, 0)));
         for (step, spare_below) in passes {
             if fits(0) || hunt.is_done() {
                 return true;

@@ -7,7 +7,7 @@
 //! Holes in the pages are closed by laying all records out anew, when they make up a twelfth of the pages, so that the
 //! cost per removed record is bounded.
 
-use crate::hash::{Hasher, Place};
+use crate::hash::{Hasher, Place, SHORT_TAG_FROM};
 use crate::index::{Found, Index, Word};
 use crate::limits::{REAP_PAUSE_S, SEGMENT_ENTRIES, STASH_PERCENT};
 use crate::memory::{good_size, vec_bytes};
@@ -247,6 +247,30 @@ impl Segment {
     /// Number of positions.
     pub fn positions(&self) -> usize {
         self.index.positions() + self.stashed().len()
+    }
+
+    /// Visits the entries whose order bits lie from `from` (a place in this segment) to before `end` (`None`: to the last
+    /// there is). Where the short tags tell which those are, the others are not looked at.
+    pub fn visit(&self, from: u64, end: Option<u64>, placing: Placing<'_>, mut each: impl FnMut(Record<'_>)) {
+        let finest = (1 << (48 - SHORT_TAG_FROM)) - 1;
+        let coarse = (from | end.unwrap_or(0)) & finest == 0;
+        let lies_there = |order: u64| order >= from && end.is_none_or(|end| order < end);
+        for (_, tag, word) in self.index.iter() {
+            let known = Place { order: from }.with_short_tag(self.depth, tag).filter(|_| coarse);
+            if known.is_some_and(|place| !lies_there(place.order)) {
+                continue;
+            }
+            let record = Record::at(self.at_spot(word.spot()));
+            if known.is_some() || lies_there(placing.of(record.key()).order) {
+                each(record);
+            }
+        }
+        for stashed in self.stashed() {
+            let record = Record::at(&stashed.block);
+            if lies_there(placing.of(record.key()).order) {
+                each(record);
+            }
+        }
     }
 
     /// Every entry: position and record.
@@ -537,51 +561,36 @@ impl Segment {
         }
     }
 
-    /// Takes everything out; what entries own is then whoever's they are moved to.
-    fn dismantle(&mut self) -> (Index, Pages, Vec<Stashed>) {
-        let stash = self.stash.take().map_or_else(Vec::new, |stash| *stash);
-        self.owners = 0;
-        self.outside = 0;
-        (mem::take(&mut self.index), mem::take(&mut self.pages), stash)
-    }
-
-    /// Splits by the next order bit: keeps the entries with 0, returns those with 1.
+    /// Splits by the next order bit: keeps the entries with 0, returns those with 1. Both may look for the dead as early
+    /// as this one.
     pub fn split(&mut self, placing: Placing<'_>) -> Self {
-        let bit = 63 - self.depth;
-        let is_high = |record: Record<'_>| placing.of(record.key()).order >> bit & 1 == 1;
         self.pages.prefetch_all();
-        // Two passes: sizes first, so that pages and indexes are made as large as they will be.
-        let mut sides: SmallVec<[bool; SEGMENT_ENTRIES]> = SmallVec::new();
-        let (mut entries, mut bytes) = ([0usize; 2], [0usize; 2]);
-        let mut due = [NEVER; 2];
-        for (_, _, word) in self.index.iter() {
-            let stored = self.pages.from(word.spot());
-            let record = Record::at(resolved(stored));
-            let high = is_high(record);
-            let side = usize::from(high);
-            entries[side] += 1;
-            bytes[side] += rounded(stored_len(stored));
-            due[side] = due[side].min(record.deadline().map_or(NEVER, due_second));
-            sides.push(high);
-        }
-        let depth = self.depth + 1;
-        let mut halves = entries.map(|entries| Self::with_room(depth, entries + entries / 8 + 1));
-        let (index, pages, stash) = self.dismantle();
-        for ((_, tag, word), high) in index.iter().zip(&sides) {
+        let (depth, bit) = (self.depth + 1, 63 - self.depth);
+        let is_high = |tag: u16, stored: &[u8]| {
+            let known = Place { order: 0 }.with_short_tag(self.depth, tag);
+            let place = known.unwrap_or_else(|| placing.of(Record::at(resolved(stored)).key()));
+            place.order >> bit & 1 == 1
+        };
+        // Halves, but for chance: pages and indexes are made as large at once.
+        let entries = self.len() / 2;
+        let mut halves = [0, 1].map(|_| Self::with_room(depth, entries + entries / 8 + 1));
+        let mut ahead = [self.pages.live() / 2; 2];
+        let due = self.due;
+        let (index, pages, stash) = (mem::take(&mut self.index), mem::take(&mut self.pages), self.stash.take());
+        for (_, tag, word) in index.iter() {
             let stored = pages.from(word.spot());
-            let side = usize::from(*high);
-            let ahead = bytes[side];
-            bytes[side] -= rounded(stored_len(stored));
-            halves[side].adopt(tag, word, stored, ahead);
+            let side = usize::from(is_high(tag, stored));
+            halves[side].adopt(tag, word, stored, ahead[side]);
+            ahead[side] = ahead[side].saturating_sub(rounded(stored_len(stored)));
         }
-        for stashed in stash {
-            let record = Record::at(&stashed.block);
-            let side = usize::from(is_high(record));
-            due[side] = due[side].min(record.deadline().map_or(NEVER, due_second));
+        for stashed in stash.into_iter().flat_map(|stash| *stash) {
+            let side = usize::from(is_high(stashed.tag, &stashed.block));
             halves[side].adopt_stashed(stashed);
         }
+        // What it owned was moved.
+        (self.owners, self.outside) = (0, 0);
         let [mut low, mut high] = halves;
-        (low.due, high.due) = (due[0], due[1]);
+        (low.due, high.due) = (due, due);
         *self = low;
         high
     }
@@ -593,13 +602,14 @@ impl Segment {
         self.due = self.due.min(buddy.due);
         buddy.pages.prefetch_all();
         let mut ahead = buddy.pages.live();
-        let (index, pages, stash) = buddy.dismantle();
-        for (_, tag, word) in index.iter() {
-            let stored = pages.from(word.spot());
+        // What the buddy owned is moved.
+        (buddy.owners, buddy.outside) = (0, 0);
+        for (_, tag, word) in buddy.index.iter() {
+            let stored = buddy.pages.from(word.spot());
             self.adopt(tag, word, stored, ahead);
             ahead -= rounded(stored_len(stored));
         }
-        for stashed in stash {
+        for stashed in buddy.stash.take().into_iter().flat_map(|stash| *stash) {
             self.adopt_stashed(stashed);
         }
     }

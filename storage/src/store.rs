@@ -34,7 +34,8 @@ impl Layout {
     /// Stripes for a memory limit in bytes (0 = none): fewer for small caches, where tables would be tiny.
     pub fn stripes_for(limit_bytes: u64) -> usize {
         match limit_bytes {
-            1..0x0800_0000 => 64,
+            1..0x0100_0000 => 16,
+            0x0100_0000..0x0800_0000 => 64,
             0x0800_0000..0x4000_0000 => 256,
             _ => 1024,
         }
@@ -192,9 +193,12 @@ impl Memory {
         }
     }
 
-    /// Bytes a stripe may keep to itself before it flushes them into the global count.
+    /// Bytes a stripe may keep to itself before it flushes them into the global count: none near the limit, where a late
+    /// charge would be paid for by a burst of victims in whichever stripe is written next.
     pub(crate) fn quantum(&self) -> u64 {
-        self.quantum
+        let limit = self.limit();
+        let near = limit > 0 && self.used() + FLUSH_QUANTUM_BYTES as u64 > limit;
+        if near { 1 } else { self.quantum }
     }
 
     pub(crate) fn charge(&self, delta: i64) {

@@ -465,7 +465,7 @@ impl Table {
         wanted: usize,
         granule_bits: u32,
         env: Env<'_>,
-        mut each: impl FnMut(Record<'_>),
+        each: impl FnMut(Record<'_>),
     ) -> Option<u64> {
         let segment = &self.segments[self.segment_at(Place { order: from })? as usize];
         let span_bits = 64 - segment.depth;
@@ -481,12 +481,7 @@ impl Table {
                 (a, b) => a.or(b),
             }
         };
-        for (_, record) in segment.iter() {
-            let place = env.placing.of(record.key());
-            if place.order >= from && end.is_none_or(|end| place.order < end) {
-                each(record);
-            }
-        }
+        segment.visit(from, end, env.placing, each);
         end
     }
 
