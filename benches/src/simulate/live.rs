@@ -174,13 +174,15 @@ pub fn run(trace: &Trace, policy: Policy, capacity: f64, tolerance: f64, stripes
         }
         limit *= (capacity / run.resident).clamp(0.5, 2.0);
     }
-    let mut tries = 0;
-    loop {
+    let mut closest: Option<Run> = None;
+    for _ in 0..3 {
         let run = play(limit, trace.len());
-        tries += 1;
-        if !run.was_full || tries == 3 || (run.resident / capacity - 1.0).abs() <= tolerance {
+        let off = |run: &Run| (run.resident / capacity - 1.0).abs();
+        if !run.was_full || off(&run) <= tolerance {
             return run;
         }
+        closest = closest.filter(|other| off(other) <= off(&run)).or(Some(run));
         limit *= (capacity / run.resident).clamp(0.5, 2.0);
     }
+    closest.expect("a run went before")
 }
