@@ -7,11 +7,11 @@ use crate::scan::Position;
 use crate::slot::Slot;
 use crate::store::Store;
 use crate::stripe::{Db, Stripe};
+use crate::sync::MutexGuard;
 use crate::table::Stage;
 use crate::table::is_past;
 use crate::time::{Cx, draw};
 use crate::value::Kind;
-use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 /// A thread's right to use the store.

@@ -5,8 +5,7 @@
 //! out. One store and one fence a batch, nothing a command.
 
 use crate::limits::MAX_PARTICIPANTS;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use parking_lot::{Mutex, MutexGuard};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, fence, spin_loop, yield_now};
 
 #[repr(align(128))]
 struct Word(AtomicBool);
@@ -94,7 +93,7 @@ impl Exclusion {
             let mut spins = 0u32;
             while word.0.load(Ordering::Acquire) {
                 spins += 1;
-                if spins < 64 { core::hint::spin_loop() } else { std::thread::yield_now() }
+                if spins < 64 { spin_loop() } else { yield_now() }
             }
         }
         Exclusive { exclusion: self, _guard: guard }

@@ -27,6 +27,7 @@ mod slot;
 mod store;
 mod stripe;
 mod stub;
+mod sync;
 mod table;
 mod time;
 mod value;

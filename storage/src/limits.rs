@@ -82,8 +82,8 @@ pub const REAP_PAUSE_S: u32 = 2;
 /// Segments looked at for the nearest deadline (`volatile-ttl`), a header each: some 10 us.
 pub const SOONEST_SEGMENTS: usize = 256;
 
-/// Threads that may use one store at a time (serving cores, appliers, tests).
-pub const MAX_PARTICIPANTS: usize = 1024;
+/// Threads that may use one store at a time (serving cores, appliers, tests); models have few, and build many stores.
+pub const MAX_PARTICIPANTS: usize = if cfg!(loom) { 4 } else { 1024 };
 
 const _: () = assert!(MERGE_ENTRIES * 2 < SEGMENT_ENTRIES);
 const _: () = assert!(MAX_STRIPES.is_power_of_two() && MAX_STRIPES <= 1 << 16);

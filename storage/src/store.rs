@@ -8,10 +8,9 @@ use crate::limits::{DATABASES, DRAIN_SEGMENTS, FLUSH_QUANTUM_BYTES, MAX_STRIPES,
 use crate::scan::CursorKey;
 use crate::segment::Placing;
 use crate::stripe::{Db, Physical, Stripe};
+use crate::sync::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::table::{Env, Table};
 use crate::time::draw;
-use core::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 
 /// How to lay out a store; fixed for its life.
@@ -202,8 +201,9 @@ impl Memory {
     }
 
     pub(crate) fn charge(&self, delta: i64) {
-        let used = self.used.fetch_add(delta, Ordering::Relaxed) + delta;
-        self.note_peak(used + self.outside.load(Ordering::Relaxed));
+        // SeqCst here and in `charge_outside`: of two charges at once, one at least sees the other's bytes.
+        let used = self.used.fetch_add(delta, Ordering::SeqCst) + delta;
+        self.note_peak(used + self.outside.load(Ordering::SeqCst));
     }
 
     fn note_peak(&self, used: i64) {
@@ -218,8 +218,8 @@ impl Memory {
 
     /// Books bytes that are not in tables, such as connections' buffers; a negative number gives them back.
     pub fn charge_outside(&self, delta: i64) {
-        let outside = self.outside.fetch_add(delta, Ordering::Relaxed) + delta;
-        self.note_peak(outside + self.used.load(Ordering::Relaxed));
+        let outside = self.outside.fetch_add(delta, Ordering::SeqCst) + delta;
+        self.note_peak(outside + self.used.load(Ordering::SeqCst));
     }
 
     /// Bytes used now, exact but for what stripes have not flushed (1 MiB in all; nothing after a tick of each).
@@ -233,7 +233,7 @@ impl Memory {
         self.used.load(Ordering::Relaxed).max(0) as u64
     }
 
-    /// The highest number of bytes used so far.
+    /// The highest number of bytes used so far; a charge under way may show in [`used`](Self::used) just before.
     pub fn peak(&self) -> u64 {
         (self.peak.load(Ordering::Relaxed).max(0) as u64).max(self.used())
     }

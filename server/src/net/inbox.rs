@@ -1,6 +1,6 @@
 //! Messages to a serving core from others: a queue, and an event counter in the core's epoll set.
 
-use parking_lot::Mutex;
+use super::mailbox::{Bell, Mailbox};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
@@ -28,34 +28,41 @@ pub struct Newcomer {
 }
 
 /// A core's letter box.
-pub struct Inbox {
-    queue: Mutex<Vec<Mail>>,
-    bell: OwnedFd,
+pub struct Inbox(Mailbox<Mail, EventCounter>);
+
+struct EventCounter(OwnedFd);
+
+impl Bell for EventCounter {
+    fn ring(&self) {
+        // Fails only when the counter is full, and then the core is being woken anyway.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    fn clear(&self) {
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&self.0, &mut count);
+    }
 }
 
 impl Inbox {
     /// An empty box.
     pub fn new() -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { queue: Mutex::default(), bell })
+        Ok(Self(Mailbox::new(EventCounter(bell))))
     }
 
     /// Leaves a message and wakes the core.
     pub fn send(&self, mail: Mail) {
-        self.queue.lock().push(mail);
-        // Fails only when the counter is full, and then the core is being woken anyway.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        self.0.send(mail);
     }
 
-    /// Takes all messages; clears the bell first, so that none is missed.
+    /// Takes all messages.
     pub fn take(&self) -> Vec<Mail> {
-        let mut count = [0; 8];
-        let _ = rustix::io::read(&self.bell, &mut count);
-        std::mem::take(&mut *self.queue.lock())
+        self.0.take()
     }
 
     /// What becomes readable when there is mail.
     pub fn bell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.0.bell().0.as_fd()
     }
 }

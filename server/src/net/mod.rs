@@ -7,6 +7,7 @@ pub mod connection;
 pub mod hold;
 pub mod inbox;
 pub mod listener;
+pub mod mailbox;
 pub mod reactor;
 pub mod slots;
 pub mod turn;
