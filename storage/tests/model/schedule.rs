@@ -20,13 +20,22 @@ impl Random {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
+/// The value of a variable.
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}: a number, not {text:?}")))
 }
 
 /// Runs `schedule` with the seeds 0.. as many times as `SCHEDULES` says, or with the one seed that `SEED` names.
 pub fn schedules(by_default: u64, schedule: impl Fn(Random)) {
-    /// Names the seed if the schedule panics.
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SCHEDULES").unwrap_or(by_default),
+    };
+    seeds.for_each(|seed| named(seed, &schedule));
+}
+
+/// Runs `act` with this seed, and names it if `act` panics.
+pub fn named(seed: u64, act: impl Fn(Random)) {
     struct Named(u64);
     impl Drop for Named {
         fn drop(&mut self) {
@@ -35,12 +44,6 @@ pub fn schedules(by_default: u64, schedule: impl Fn(Random)) {
             }
         }
     }
-    let seeds = match number("SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SCHEDULES").unwrap_or(by_default),
-    };
-    for seed in seeds {
-        let _named = Named(seed);
-        schedule(Random(seed));
-    }
+    let _named = Named(seed);
+    act(Random(seed));
 }
