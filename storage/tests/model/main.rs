@@ -10,12 +10,7 @@
 //! `SCHEDULES` counts the random schedules of the hand-rolled tests, which print their seed when they fail and replay it
 //! from `SEED`. Proptest shrinks and prints the failing operations.
 //!
-//! Under AddressSanitizer, in a target folder of its own:
-//!
-//! ```text
-//! RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -C target-feature=+sse4.2,+popcnt,+aes" CARGO_TARGET_DIR=target/asan \
-//!   cargo test --target x86_64-unknown-linux-gnu -p millpond-storage
-//! ```
+//! `storage/sanitize` runs this under the sanitizers, `storage/fuzz` drives the same machine by coverage.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -30,4 +25,5 @@ mod reference;
 mod scan;
 mod schedule;
 mod states;
+mod strategies;
 mod watches;

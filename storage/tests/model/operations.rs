@@ -1,6 +1,6 @@
-//! The typed operations of the state machine, and how proptest draws them.
+//! The typed operations of the state machine. `strategies` draws them for proptest, `storage/fuzz` for
+//! libFuzzer.
 
-use proptest::prelude::*;
 use storage::Policy;
 
 /// Databases in play; number 3 stands for the last one there is.
@@ -37,83 +37,4 @@ pub enum Op {
     RandomKey { db: u8, seed: u64 },
     Limit { kib: u64, policy: Policy },
     Nominate { bytes: u64 },
-}
-
-/// Value lengths at the edges: of size classes, of length fields, of what is kept inline.
-pub fn lengths() -> impl Strategy<Value = usize> {
-    prop_oneof![
-        4 => Just(0usize),
-        4 => Just(1usize),
-        8 => 2usize..60,
-        8 => 60usize..=64,
-        4 => 254usize..=257,
-        2 => 1000usize..5000,
-        1 => 16_380usize..=16_390,
-        1 => Just(70_000usize),
-    ]
-}
-
-/// Times to live from the past to centuries.
-fn ttls() -> impl Strategy<Value = i64> {
-    prop_oneof![
-        1 => -5i64..=0,
-        4 => 1i64..3000,
-        3 => 3000i64..200_000,
-        2 => 200_000i64..20_000_000,
-        1 => 20_000_000i64..3_000_000_000,
-        1 => Just(i64::MAX / 2),
-    ]
-}
-
-fn names() -> impl Strategy<Value = Name> {
-    (prop_oneof![4 => Just(0u8), 1 => 1..DBS], 0..KEYS)
-}
-
-fn advances() -> impl Strategy<Value = u64> {
-    prop_oneof![4 => 1u64..100, 4 => 100u64..5000, 3 => 5000u64..200_000, 2 => 200_000u64..20_000_000, 1 => 20_000_000u64..800_000_000]
-}
-
-fn policies() -> impl Strategy<Value = Policy> {
-    (0..Policy::NAMES.len()).prop_map(|at| Policy::NAMES[at].1)
-}
-
-/// Everything but the memory limit.
-pub fn unlimited() -> BoxedStrategy<Op> {
-    let ttl = || proptest::option::of(ttls());
-    prop_oneof![
-        12 => (names(), lengths(), any::<u8>(), ttl())
-            .prop_map(|(name, len, fill, ttl_ms)| Op::Put { name, len, fill, ttl_ms }),
-        3 => (names(), any::<i64>()).prop_map(|(name, n)| Op::PutInt { name, n }),
-        4 => (names(), lengths()).prop_map(|(name, len)| Op::Append { name, len }),
-        1 => (names(), lengths()).prop_map(|(name, len)| Op::Truncate { name, len }),
-        4 => (names(), proptest::option::of(ttls().prop_map(|ttl| ttl.max(1) as u64)))
-            .prop_map(|(name, ttl_ms)| Op::SetDeadline { name, ttl_ms }),
-        4 => names().prop_map(|name| Op::Remove { name }),
-        3 => (names(), names()).prop_map(|(from, to)| Op::Move { from, to }),
-        2 => (names(), any::<bool>()).prop_map(|(name, on)| Op::NoEvict { name, on }),
-        2 => names().prop_map(|name| Op::Touch { name }),
-        2 => (0..DBS, 0u16..600, 1u16..400, 0usize..40, ttl())
-            .prop_map(|(db, first, count, len, ttl_ms)| Op::Bulk { db, first, count, len, ttl_ms }),
-        2 => (0..DBS, 0u16..600, 1u16..600).prop_map(|(db, first, count)| Op::BulkRemove { db, first, count }),
-        6 => advances().prop_map(|ms| Op::Advance { ms }),
-        4 => (0usize..8, 1usize..70).prop_map(|(first, count)| Op::Tick { first, count }),
-        2 => proptest::collection::vec(0..DBS, 1..4).prop_map(|dbs| Op::Flush { dbs }),
-        2 => (0..DBS, 0..DBS).prop_map(|(a, b)| Op::Swap { a, b }),
-        5 => names().prop_map(|name| Op::Watch { name }),
-        5 => any::<usize>().prop_map(|nth| Op::Check { nth }),
-        1 => any::<usize>().prop_map(|nth| Op::Unwatch { nth }),
-        8 => (0..DBS, prop_oneof![Just(0usize), 1usize..20, 20usize..500]).prop_map(|(db, wanted)| Op::Scan { db, wanted }),
-        1 => (0..DBS, any::<u64>()).prop_map(|(db, seed)| Op::RandomKey { db, seed }),
-    ]
-    .boxed()
-}
-
-/// Those and changes of limit and policy.
-pub fn limited() -> BoxedStrategy<Op> {
-    prop_oneof![
-        30 => unlimited(),
-        4 => (prop_oneof![Just(0u64), 1u64..40, 40u64..4000], policies()).prop_map(|(kib, policy)| Op::Limit { kib, policy }),
-        1 => (0u64..20_000).prop_map(|bytes| Op::Nominate { bytes }),
-    ]
-    .boxed()
 }

@@ -3,7 +3,8 @@
 
 use crate::layouts::LAYOUTS;
 use crate::machine::{Machine, Ticking};
-use crate::operations::{Op, limited, unlimited};
+use crate::operations::Op;
+use crate::strategies::{limited, unlimited};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence};
 
