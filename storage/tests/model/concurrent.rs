@@ -3,6 +3,7 @@
 use crate::schedule::Random;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 use storage::{Access, Cx, Db, Layout, NewValue, Policy, Slot, Store, Value};
 
@@ -21,6 +22,11 @@ fn without_deadlock(act: impl FnOnce() + Send + 'static) {
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("deadlock: not done in a minute"),
         _ => thread.join().expect("no assertion failed"),
     }
+}
+
+/// Joins threads one by one: ThreadSanitizer does not see what the end of a scope waits for.
+fn join(threads: Vec<ScopedJoinHandle<'_, ()>>) {
+    threads.into_iter().for_each(|thread| thread.join().expect("no assertion failed"));
 }
 
 fn read(access: &mut Access<'_>, db: Db, key: &[u8]) -> Option<i64> {
@@ -106,8 +112,9 @@ fn transfers_keep_the_sum() {
         let running = AtomicUsize::new(THREADS as usize);
         std::thread::scope(|scope| {
             let (store, running) = (&store, &running);
+            let mut threads = Vec::new();
             for thread in 0..THREADS {
-                scope.spawn(move || {
+                threads.push(scope.spawn(move || {
                     let (mut participant, mut random) = (store.join(), Random(thread));
                     for _ in 0..3000 {
                         let (from, to) = (random.below(ACCOUNTS.into()) as u8, random.below(ACCOUNTS.into()) as u8);
@@ -123,12 +130,12 @@ fn transfers_keep_the_sum() {
                         write(&mut access, Db(1), &random.next().to_le_bytes(), 1);
                     }
                     running.fetch_sub(1, Ordering::Relaxed);
-                });
+                }));
             }
             let sum = |access: &mut Access<'_>| -> i64 {
                 (0..ACCOUNTS).map(|account| read(access, Db(0), &[account]).expect("accounts stay")).sum()
             };
-            scope.spawn(move || {
+            threads.push(scope.spawn(move || {
                 let mut participant = store.join();
                 while running.load(Ordering::Relaxed) > 0 {
                     let mut access = participant.batch();
@@ -136,8 +143,8 @@ fn transfers_keep_the_sum() {
                     assert_eq!(access.atomically(keys, sum), SUM);
                     assert_eq!(access.exclusively(sum), SUM);
                 }
-            });
-            scope.spawn(move || {
+            }));
+            threads.push(scope.spawn(move || {
                 let mut participant = store.join();
                 while running.load(Ordering::Relaxed) > 0 {
                     let mut access = participant.batch();
@@ -148,7 +155,8 @@ fn transfers_keep_the_sum() {
                     access.for_each(Db(0), &CX(), |_| accounts += 1);
                     assert_eq!(accounts, ACCOUNTS);
                 }
-            });
+            }));
+            join(threads);
         });
         let mut participant = store.join();
         let mut access = participant.batch();
@@ -171,7 +179,8 @@ fn flush_and_swap_are_one_step() {
         std::thread::scope(|scope| {
             let (store, done) = (&store, &done);
             let sides = [b"left".as_slice(), b"right"];
-            scope.spawn(move || {
+            let mut threads = Vec::new();
+            threads.push(scope.spawn(move || {
                 let mut participant = store.join();
                 for n in 0..8000 {
                     let mut access = participant.batch();
@@ -179,8 +188,8 @@ fn flush_and_swap_are_one_step() {
                     access.atomically(keys, |access| sides.iter().for_each(|side| write(access, Db(0), side, n)));
                 }
                 done.store(true, Ordering::Relaxed);
-            });
-            scope.spawn(move || {
+            }));
+            threads.push(scope.spawn(move || {
                 let mut participant = store.join();
                 while !done.load(Ordering::Relaxed) {
                     let mut access = participant.batch();
@@ -194,8 +203,8 @@ fn flush_and_swap_are_one_step() {
                     drop(access);
                     std::thread::yield_now();
                 }
-            });
-            scope.spawn(move || {
+            }));
+            threads.push(scope.spawn(move || {
                 let mut participant = store.join();
                 while !done.load(Ordering::Relaxed) {
                     let mut access = participant.batch();
@@ -207,7 +216,8 @@ fn flush_and_swap_are_one_step() {
                         .atomically([key], |access| [Db(4), Db(5)].map(|db| read(access, db, b"side").unwrap_or(0)));
                     assert!(matches!(pair, [0, 0] | [4, 5] | [5, 4]), "{pair:?}");
                 }
-            });
+            }));
+            join(threads);
         });
         store.invariants();
     });
@@ -223,8 +233,9 @@ fn eviction_from_many_threads_stays_exact() {
         store.memory().set_policy(Policy::AllKeysLru);
         std::thread::scope(|scope| {
             let store = &store;
+            let mut threads = Vec::new();
             for thread in 0..THREADS {
-                scope.spawn(move || {
+                threads.push(scope.spawn(move || {
                     let (mut participant, mut random) = (store.join(), Random(thread));
                     for turn in 0..10_000 {
                         let mut access = participant.batch();
@@ -247,8 +258,9 @@ fn eviction_from_many_threads_stays_exact() {
                         // Each other thread may be in the middle of one write.
                         assert!(store.memory().used() < LIMIT + (1 << 20) + THREADS * 1000);
                     }
-                });
+                }));
             }
+            join(threads);
         });
         store.invariants();
         let mut participant = store.join();
