@@ -3,23 +3,30 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::alloc::{GlobalAlloc, Layout as Block, System};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::cell::Cell;
 use storage::{Access, Cx, Db, Layout, Millis, NewValue, Policy, Store, good_size};
 
 struct Counting;
 
-static ALLOCATED: AtomicI64 = AtomicI64::new(0);
+thread_local! {
+    /// By thread: the test runner's own allocates whenever it likes.
+    static ALLOCATED: Cell<i64> = const { Cell::new(0) };
+}
+
+fn allocated() -> i64 {
+    ALLOCATED.get()
+}
 
 // SAFETY: every call is handed on to the system's allocator as it is.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, block: Block) -> *mut u8 {
-        ALLOCATED.fetch_add(good_size(block.size()) as i64, Ordering::Relaxed);
+        ALLOCATED.set(allocated() + good_size(block.size()) as i64);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(block) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, block: Block) {
-        ALLOCATED.fetch_sub(good_size(block.size()) as i64, Ordering::Relaxed);
+        ALLOCATED.set(allocated() - good_size(block.size()) as i64);
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(at, block) }
     }
@@ -35,7 +42,6 @@ fn put(access: &mut Access<'_>, number: u64, len: usize, deadline: Option<Millis
     access.one(Db(0), kh, &key, &cx, |slot| slot.put(NewValue::Bytes(&[1; 70_000][..len]), deadline));
 }
 
-/// One test in this file: another thread's allocations would be counted too.
 #[test]
 fn used_is_what_was_allocated() {
     for hostile in [false, true] {
@@ -48,10 +54,10 @@ fn used_is_what_was_allocated() {
         store.memory().set_limit(4 << 20);
         let mut participant = store.join();
         let mut access = participant.batch();
-        let (before, keys) = (ALLOCATED.load(Ordering::Relaxed), if hostile { 600 } else { 12_000 });
+        let (before, keys) = (allocated(), if hostile { 600 } else { 12_000 });
         let check = |access: &mut Access<'_>, what: &str| {
             while !access.tick(0, 4, &Cx::at(1000)) {}
-            let allocated = ALLOCATED.load(Ordering::Relaxed) - before;
+            let allocated = allocated() - before;
             let used = store.memory().dataset() as i64;
             assert!((used - allocated).abs() <= 64, "{what}, hostile {hostile}: {used} used, {allocated} allocated");
         };
