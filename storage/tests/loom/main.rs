@@ -5,8 +5,8 @@
 //! RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release -p millpond-storage --test loom
 //! ```
 //!
-//! `LOOM_MAX_PREEMPTIONS` changes the bound, [`PREEMPTIONS`] by default: seconds. With 4 the models of three threads take
-//! many minutes.
+//! `LOOM_MAX_PREEMPTIONS` changes the bound, [`PREEMPTIONS`] by default: seconds. With 4 it takes some
+//! ten minutes.
 //!
 //! What loom does not tell: it treats SeqCst *accesses* as acquire and release (SeqCst *fences*, on which exclusive
 //! access rests, it models), and it never lets a load see a store that comes later. Deadlocks are found as such, and a
