@@ -198,7 +198,7 @@ impl Pages {
 
     /// The bytes from a spot to the end of its page. Panics if the spot is none of these pages'.
     #[inline]
-    pub fn from(&self, spot: Spot) -> &[u8] {
+    pub fn rest(&self, spot: Spot) -> &[u8] {
         let (page, offset) = (self.pages[spot.page()], spot.offset());
         let rest = page.size().checked_sub(offset).expect("a spot lies in a page");
         // SAFETY: `offset..size` lies inside an owned page, whose bytes are all initialised; they live and are not written
@@ -206,12 +206,12 @@ impl Pages {
         unsafe { core::slice::from_raw_parts(page.start().add(offset), rest) }
     }
 
-    /// Like [`from`](Self::from), to be written.
+    /// Like [`rest`](Self::rest), to be written.
     #[inline]
-    pub fn from_mut(&mut self, spot: Spot) -> &mut [u8] {
+    pub fn rest_mut(&mut self, spot: Spot) -> &mut [u8] {
         let (page, offset) = (self.pages[spot.page()], spot.offset());
         let rest = page.size().checked_sub(offset).expect("a spot lies in a page");
-        // SAFETY: as in `from`, and `self` is borrowed mutably.
+        // SAFETY: as in `rest`, and `self` is borrowed mutably.
         unsafe { core::slice::from_raw_parts_mut(page.start().add(offset), rest) }
     }
 
@@ -251,14 +251,14 @@ mod tests {
         for turn in 0usize.. {
             let len = 1 + turn * 37 % 500;
             let Some(spot) = pages.take(len, 0) else { break };
-            pages.from_mut(spot)[..len].fill(turn as u8);
+            pages.rest_mut(spot)[..len].fill(turn as u8);
             records.push((spot, len, turn as u8));
             live += rounded(len);
             assert!(pages.capacity() <= PAGE_BYTES * PAGES && pages.live() == live && pages.dead() == 0);
         }
         assert!(live > PAGES * (PAGE_BYTES - 512), "{live} bytes were taken");
         for (spot, len, fill) in records {
-            assert!(pages.from(spot)[..len].iter().all(|byte| *byte == fill));
+            assert!(pages.rest(spot)[..len].iter().all(|byte| *byte == fill));
             pages.release(len);
         }
         assert_eq!((pages.live(), pages.dead()), (0, live));
@@ -284,6 +284,6 @@ mod tests {
     fn a_foreign_spot_is_refused() {
         let mut pages = Pages::default();
         pages.take(8, 0);
-        pages.from(Spot::from_bits(40));
+        pages.rest(Spot::from_bits(40));
     }
 }

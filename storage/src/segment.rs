@@ -154,7 +154,7 @@ impl Segment {
 
     #[inline]
     fn at_spot(&self, spot: Spot) -> &[u8] {
-        resolved(self.pages.from(spot))
+        resolved(self.pages.rest(spot))
     }
 
     /// Position of `key`, and when it expires.
@@ -209,7 +209,7 @@ impl Segment {
     fn bytes_mut(&mut self, position: usize) -> &mut [u8] {
         match position.checked_sub(self.index.positions()) {
             None => {
-                let stored = self.pages.from_mut(self.index.get(position).expect("an occupied position").spot());
+                let stored = self.pages.rest_mut(self.index.get(position).expect("an occupied position").spot());
                 if stub::is_stub(stored) { stub::block_mut(stored) } else { stored }
             }
             Some(stashed) => &mut self.stashed_mut()[stashed].block,
@@ -284,7 +284,7 @@ impl Segment {
     pub fn entry_bytes(&self, position: usize) -> u64 {
         match position.checked_sub(self.index.positions()) {
             None => {
-                let stored = self.pages.from(self.word(position).spot());
+                let stored = self.pages.rest(self.word(position).spot());
                 rounded(stored_len(stored)) as u64 + outside_bytes(stored)
             }
             Some(stashed) => {
@@ -314,7 +314,7 @@ impl Segment {
         let len = new.len();
         if len <= RECORD_BYTES {
             let Some(spot) = self.room(len) else { return Err(new) };
-            let stored = self.pages.from_mut(spot);
+            let stored = self.pages.rest_mut(spot);
             new.write(stored);
             let record = Record::at(stored);
             if record.is_shared() {
@@ -324,7 +324,7 @@ impl Segment {
             return Ok(spot);
         }
         let Some(spot) = self.room(stub::BYTES) else { return Err(new) };
-        let stored = self.pages.from_mut(spot);
+        let stored = self.pages.rest_mut(spot);
         stub::write(stored, boxed(new));
         self.owners += 1;
         self.outside += outside_bytes(stored);
@@ -380,7 +380,7 @@ impl Segment {
 
     /// Takes a record out of the pages into a block, with what it owns.
     fn take_out(&mut self, spot: Spot) -> Box<[u8]> {
-        let stored = self.pages.from(spot);
+        let stored = self.pages.rest(spot);
         let (len, owner, outside) = (stored_len(stored), is_owner(stored), outside_bytes(stored));
         let block = if stub::is_stub(stored) {
             stub::take(stored)
@@ -397,7 +397,7 @@ impl Segment {
 
     /// Gives up a record in the pages and what it owns.
     fn free(&mut self, spot: Spot) {
-        let stored = self.pages.from(spot);
+        let stored = self.pages.rest(spot);
         let len = stored_len(stored);
         if is_owner(stored) {
             self.outside -= outside_bytes(stored);
@@ -448,7 +448,7 @@ impl Segment {
         value: NewValue<'v>,
         deadline: Option<Millis>,
     ) -> Result<(), NewValue<'v>> {
-        let in_page = position < self.index.positions() && !stub::is_stub(self.pages.from(self.word(position).spot()));
+        let in_page = position < self.index.positions() && !stub::is_stub(self.pages.rest(self.word(position).spot()));
         let bytes = self.bytes_mut(position);
         let block = bytes.len();
         record::overwrite(bytes, value, deadline, |old, new| {
@@ -508,10 +508,10 @@ impl Segment {
         let mut ahead = self.pages.live();
         let mut spots: SmallVec<[Spot; SEGMENT_ENTRIES]> = SmallVec::new();
         for (_, _, word) in self.index.iter() {
-            let stored = self.pages.from(word.spot());
+            let stored = self.pages.rest(word.spot());
             let len = stored_len(stored);
             let Some(spot) = pages.take(len, ahead) else { return };
-            pages.from_mut(spot)[..len].copy_from_slice(&stored[..len]);
+            pages.rest_mut(spot)[..len].copy_from_slice(&stored[..len]);
             ahead -= rounded(len);
             spots.push(spot);
         }
@@ -525,7 +525,7 @@ impl Segment {
     fn adopt(&mut self, tag: u16, word: Word, stored: &[u8], ahead: usize) {
         let len = stored_len(stored);
         if let Some(spot) = self.pages.take(len, ahead) {
-            self.pages.from_mut(spot)[..len].copy_from_slice(&stored[..len]);
+            self.pages.rest_mut(spot)[..len].copy_from_slice(&stored[..len]);
             if is_owner(stored) {
                 self.owners += 1;
                 self.outside += outside_bytes(stored);
@@ -551,7 +551,7 @@ impl Segment {
             // The block's bytes are moved; what the record owns moves along.
             self.adopt(tag, word, &block[..len], len);
         } else if let Some(spot) = self.pages.take(stub::BYTES, stub::BYTES) {
-            let stored = self.pages.from_mut(spot);
+            let stored = self.pages.rest_mut(spot);
             stub::write(stored, block);
             self.owners += 1;
             self.outside += outside_bytes(stored);
@@ -578,7 +578,7 @@ impl Segment {
         let due = self.due;
         let (index, pages, stash) = (mem::take(&mut self.index), mem::take(&mut self.pages), self.stash.take());
         for (_, tag, word) in index.iter() {
-            let stored = pages.from(word.spot());
+            let stored = pages.rest(word.spot());
             let side = usize::from(is_high(tag, stored));
             halves[side].adopt(tag, word, stored, ahead[side]);
             ahead[side] = ahead[side].saturating_sub(rounded(stored_len(stored)));
@@ -605,7 +605,7 @@ impl Segment {
         // What the buddy owned is moved.
         (buddy.owners, buddy.outside) = (0, 0);
         for (_, tag, word) in buddy.index.iter() {
-            let stored = buddy.pages.from(word.spot());
+            let stored = buddy.pages.rest(word.spot());
             self.adopt(tag, word, stored, ahead);
             ahead -= rounded(stored_len(stored));
         }
@@ -630,7 +630,7 @@ impl Segment {
 
     /// Recounts everything this segment keeps count of; panics with what does not hold.
     pub fn invariants(&self) {
-        let stored = || self.index.iter().map(|(_, _, word)| self.pages.from(word.spot()));
+        let stored = || self.index.iter().map(|(_, _, word)| self.pages.rest(word.spot()));
         let live: usize = stored().map(|stored| rounded(stored_len(stored))).sum();
         assert_eq!(live, self.pages.live(), "bytes of records");
         assert!(self.pages.capacity() <= crate::pages::PAGES * PAGE_BYTES);
@@ -652,7 +652,7 @@ impl Drop for Segment {
     fn drop(&mut self) {
         if self.owners > 0 {
             for (_, _, word) in self.index.iter() {
-                let stored = self.pages.from(word.spot());
+                let stored = self.pages.rest(word.spot());
                 record::release(resolved(stored));
                 if stub::is_stub(stored) {
                     drop(stub::take(stored));
