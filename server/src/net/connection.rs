@@ -14,8 +14,12 @@ use std::io::IoSlice;
 
 /// Most bytes one `recv` takes into a connection's own buffer, and least room made for it.
 const RECV_BYTES: usize = 64 * 1024;
-/// Most bytes received in one turn for a long request.
+/// From here on no further piece of a long argument is received in the same turn.
 const RECV_TURN_BYTES: usize = 1024 * 1024;
+/// Most bytes received in one turn for a request of many short arguments. They go into memory never used before, as do
+/// their positions: some 500 us where a hypervisor has to provide it. The other connections get a request through per
+/// turn, so with longer turns theirs pile up for as long as this one arrives.
+const RECV_SHORT_BYTES: usize = 128 * 1024;
 /// Pieces given to one `writev`; Linux takes 1024.
 const WRITE_PIECES: usize = 64;
 /// Most bytes sent to one connection in one turn, so that a huge reply does not hold up the others: some 100 us.
@@ -153,8 +157,9 @@ impl Connection {
     }
 
     /// Receives behind the pending bytes, which the room made for more follows: nothing is reserved because a peer
-    /// announced it.
-    pub fn receive_more(&mut self) -> Received {
+    /// announced it. Short arguments come through `scratch`, so that one call takes a bounded part of what has arrived;
+    /// long ones are not worth a second copy.
+    pub fn receive_more(&mut self, scratch: &mut [u8]) -> Received {
         if self.tail_at > 0 && self.tail_at >= self.tail.len() / 2 {
             self.tail.drain(..self.tail_at);
             self.tail_at = 0;
@@ -166,6 +171,15 @@ impl Connection {
         if self.tail.capacity() - self.tail.len() < RECV_BYTES {
             self.tail.reserve(room_behind(self.tail.len()));
         }
+        if self.wanted < RECV_BYTES {
+            let most = scratch.len().min(RECV_SHORT_BYTES).min(self.tail.capacity() - self.tail.len());
+            let received =
+                received(rustix::net::recv(&self.fd, &mut scratch[..most], RecvFlags::DONTWAIT).map(|(n, _)| n));
+            if let Received::Bytes(bytes) = received {
+                self.tail.extend_from_slice(&scratch[..bytes]);
+            }
+            return received;
+        }
         let mut total = 0;
         loop {
             let result = rustix::net::recv(&self.fd, spare_capacity(&mut self.tail), RecvFlags::DONTWAIT);
@@ -176,7 +190,7 @@ impl Connection {
                 end => return end,
             }
             let full = self.tail.len() == self.tail.capacity();
-            if full || total >= RECV_TURN_BYTES || self.wanted < RECV_BYTES {
+            if full || total >= RECV_TURN_BYTES {
                 return Received::Bytes(total);
             }
         }

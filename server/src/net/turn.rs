@@ -162,7 +162,7 @@ impl Reactor {
                 // Its buffer still holds whole requests: they come first.
                 Received::Nothing
             } else {
-                connection.receive_more()
+                connection.receive_more(&mut batch.arena[filled..])
             };
             match received {
                 Received::Bytes(bytes) => self.stats.input_bytes.add(bytes as u64),
