@@ -21,6 +21,8 @@ pub mod host;
 pub mod info;
 pub mod latency;
 pub mod node;
+#[cfg(feature = "histogram")]
+pub mod pauses;
 pub mod refusal;
 pub mod session;
 pub mod settings;

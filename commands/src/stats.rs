@@ -62,7 +62,7 @@ impl Histogram {
         self.0.iter().map(Counter::value)
     }
 
-    fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.0.iter().for_each(Counter::reset);
     }
 }
@@ -116,6 +116,9 @@ pub struct WorkerStats {
     pub output_limit_closed: Counter,
     /// By wire id of the command.
     pub by_command: Box<[CommandStats]>,
+    /// How long commands held the core.
+    #[cfg(feature = "histogram")]
+    pub pauses: crate::pauses::Pauses,
 }
 
 impl Default for WorkerStats {
@@ -132,6 +135,8 @@ impl Default for WorkerStats {
             errors: Counter::default(),
             output_limit_closed: Counter::default(),
             by_command: (0..commands).map(|_| CommandStats::default()).collect(),
+            #[cfg(feature = "histogram")]
+            pauses: crate::pauses::Pauses::default(),
         }
     }
 }
@@ -153,6 +158,8 @@ impl WorkerStats {
             counter.reset();
         }
         self.by_command.iter().for_each(CommandStats::reset);
+        #[cfg(feature = "histogram")]
+        self.pauses.reset();
     }
 }
 

@@ -36,6 +36,8 @@ const HELP: &[(&str, &str)] = &[
     ("CHANGE-REPL-ID", "Does nothing: there is no replication."),
     ("ERROR <text>", "Replies this error."),
     ("OBJECT <key>", "Tells how a key is kept."),
+    #[cfg(feature = "histogram")]
+    ("PAUSES", "Tells how long single commands held their core."),
     ("RELOAD", "Does nothing: there is no file to reload from."),
     ("SET-ACTIVE-EXPIRE <0|1>", "Stops or resumes freeing expired keys that nobody asks for."),
     ("SLEEP <seconds>", "Holds this connection back, not the others; decimals are allowed."),
@@ -62,6 +64,11 @@ fn debug(call: &mut Call<'_, '_>) -> Result<(), Error> {
         }
         (b"OBJECT", 3) => return object(call),
         (b"ERROR", 3) => call.reply.error_bytes(call.args.at(2)),
+        #[cfg(feature = "histogram")]
+        (b"PAUSES", 2) => {
+            let workers = call.node.workers.iter().map(|worker| &**worker);
+            call.reply.verbatim(crate::pauses::report(workers).as_bytes());
+        }
         (b"RELOAD", _) | (b"CHANGE-REPL-ID", 2) => call.reply.ok(),
         (b"HELP", 2) => help::write(call, "DEBUG", HELP),
         _ => return Err(help::wrong_form(call)),

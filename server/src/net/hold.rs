@@ -92,7 +92,10 @@ impl Reactor {
             effects: &mut effects,
         };
         let outcome = dispatch::resume(&mut call, long.job);
-        long.elapsed_ns += self.clock.ns_between(before, self.clock.ticks());
+        let slice_ns = self.clock.ns_between(before, self.clock.ticks());
+        #[cfg(feature = "histogram")]
+        self.pauses.record(slice_ns, &self.stats.pauses);
+        long.elapsed_ns += slice_ns;
         if outcome != Outcome::Pending {
             dispatch::account(&call, outcome, long.elapsed_ns);
         }

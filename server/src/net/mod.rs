@@ -8,6 +8,8 @@ pub mod hold;
 pub mod inbox;
 pub mod listener;
 pub mod mailbox;
+#[cfg(feature = "histogram")]
+mod pauses;
 pub mod reactor;
 pub mod slots;
 pub mod turn;

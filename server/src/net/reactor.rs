@@ -82,6 +82,9 @@ pub struct Reactor {
     late: bool,
     reclaimed: Ticks,
     ticks_done: u64,
+    /// What disturbs the times of commands.
+    #[cfg(feature = "histogram")]
+    pub(super) pauses: super::pauses::Watch,
     /// Until when requests already on their way are still answered; set once the end was asked for.
     stop_by_ms: Option<u64>,
 }
@@ -117,6 +120,8 @@ impl Reactor {
             late: false,
             reclaimed: clock.ticks(),
             ticks_done: 0,
+            #[cfg(feature = "histogram")]
+            pauses: super::pauses::Watch::open()?,
             stop_by_ms: None,
             clock,
         })

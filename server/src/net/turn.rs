@@ -115,6 +115,8 @@ impl Reactor {
         while !rest.is_empty() {
             let taken = self.receive(rest);
             rest = &rest[taken..];
+            #[cfg(feature = "histogram")]
+            self.pauses.pass_over();
             loop {
                 self.parse();
                 if self.batch.items.is_empty() {
@@ -251,7 +253,22 @@ impl Reactor {
 
     /// Phase E: runs `items` in one batch of the store.
     fn execute(&mut self) {
-        let Self { batch, slots, shared, stats, clock, participant, waiting, jobs, draws, seed, now_ms, .. } = self;
+        let Self {
+            batch,
+            slots,
+            shared,
+            stats,
+            clock,
+            participant,
+            waiting,
+            jobs,
+            draws,
+            seed,
+            now_ms,
+            #[cfg(feature = "histogram")]
+            pauses,
+            ..
+        } = self;
         let Batch { arena, inputs, items, spans, effects, spare } = batch;
         let mut access = participant.batch();
         let items = &*items;
@@ -313,6 +330,10 @@ impl Reactor {
             let outcome = dispatch::dispatch(&mut call, lookup);
             let after = clock.ticks();
             let elapsed_ns = clock.ns_between(mem::replace(&mut before, after), after);
+            #[cfg(feature = "histogram")]
+            if pauses.record(elapsed_ns, &call.stats.pauses) {
+                before = clock.ticks();
+            }
             let command = call.command;
             if outcome == Outcome::Pending
                 && bytes[0] != b'*'
