@@ -92,6 +92,11 @@ impl Control {
         }
     }
 
+    /// What a build that measures its commands tells of their times.
+    pub fn pauses(&mut self) -> Result<String> {
+        Ok(self.command(&["DEBUG", "PAUSES"])?.text())
+    }
+
     /// Removes every key.
     pub fn flush(&mut self) -> Result<()> {
         match self.protocol {

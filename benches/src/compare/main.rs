@@ -27,7 +27,7 @@ use keys::{Keys, Values};
 use options::Options;
 use progress::Progress;
 use report::{Machine, Results};
-use scenarios::{Context, big_keyspace, churn, idle, memory, overshoot, scan, stale, stall, throughput};
+use scenarios::{Context, big_keyspace, churn, idle, memory, overshoot, pauses, scan, stale, stall, throughput};
 use server::Server;
 
 fn main() -> ExitCode {
@@ -74,6 +74,7 @@ fn measure(options: &Options) -> Result<()> {
             "overshoot" => results.overshoot = overshoot::run(&mut context)?,
             "stale" => results.stale = stale::run(&mut context)?,
             "big-keyspace" => results.big_keyspace = big_keyspace::run(&mut context)?,
+            "pauses" => results.pauses = pauses::run(&mut context)?,
             other => unreachable!("{other} is not in the list of scenarios"),
         }
     }
@@ -98,6 +99,7 @@ fn planned(options: &Options, scenario: &str) -> Duration {
         "overshoot" => overshoot::planned(options),
         "stale" => stale::planned(options),
         "big-keyspace" => big_keyspace::planned(options),
+        "pauses" => pauses::planned(options),
         other => unreachable!("{other} is not in the list of scenarios"),
     }
 }

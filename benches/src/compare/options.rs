@@ -10,8 +10,19 @@ use crate::error::{Error, Result, fail};
 use crate::server::{Place, Recipe};
 
 /// What can be measured, in the order it runs.
-pub const SCENARIOS: [&str; 10] =
-    ["throughput", "memory", "memory-sweep", "idle", "stall", "scan", "churn", "overshoot", "stale", "big-keyspace"];
+pub const SCENARIOS: [&str; 11] = [
+    "throughput",
+    "memory",
+    "memory-sweep",
+    "idle",
+    "stall",
+    "scan",
+    "churn",
+    "overshoot",
+    "stale",
+    "big-keyspace",
+    "pauses",
+];
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -44,6 +55,7 @@ pub struct Options {
     /// The longest TTL.
     pub stale_ttl: Duration,
     pub big_keys: u64,
+    pub pause_keys: u64,
     pub server_core: usize,
     pub generator_core: usize,
     pub json: Option<PathBuf>,
@@ -87,6 +99,7 @@ fn command() -> Command {
         .arg(flag("overshoot", "Memory above maxmemory while new keys come at full speed, values of 64 B and 1 MiB"))
         .arg(flag("stale", "Expired keys not yet reclaimed, without and with a connection looping SCAN"))
         .arg(flag("big-keyspace", "GET at depths 16 and 64 over many keys: what prefetching saves"))
+        .arg(flag("pauses", "Time of single commands inside a growing server that was built to measure it"))
         .arg(flag("all", "Every scenario"))
         .next_help_heading("Traffic")
         .arg(number("seed", "20260", "Seed of keys, values and the order of requests"))
@@ -119,6 +132,7 @@ fn command() -> Command {
         .arg(real("stale-seconds", "Length of it [default: 60]"))
         .arg(real("stale-ttl", "Longest TTL in it, in seconds; the shortest is 1 [default: 30]"))
         .arg(number("big-keys", "10000000", "Keys of the big-keyspace scenario; 50 million of them take a server 6 GB or more"))
+        .arg(number("pause-keys", "50000000", "Keys of the pauses scenario"))
         .next_help_heading("Machine and output")
         .arg(number("server-core", "0", "Core of the servers"))
         .arg(number("generator-core", "1", "Core of the load generator"))
@@ -181,6 +195,7 @@ impl Options {
             stale_time: seconds("stale-seconds", real("stale-seconds").unwrap_or(if quick { 10.0 } else { 60.0 }))?,
             stale_ttl: seconds("stale-ttl", real("stale-ttl").unwrap_or(if quick { 5.0 } else { 30.0 }))?,
             big_keys: number("big-keys", 1_000_000),
+            pause_keys: number("pause-keys", 1_000_000),
             server_core: plain("server-core") as usize,
             generator_core: plain("generator-core") as usize,
             json: matches.get_one::<PathBuf>("json").cloned(),
@@ -221,6 +236,7 @@ impl Options {
             ((500.0..=1e6).contains(&self.stale_rate), "--stale-rate must be 500..=1000000"),
             (self.stale_ttl >= Duration::from_secs(2), "--stale-ttl must be at least 2"),
             (self.stale_time > self.stale_ttl, "--stale-seconds must be above --stale-ttl"),
+            ((1_000..=1 << 30).contains(&self.pause_keys), "--pause-keys must be 1000..=2^30"),
             ((1_000..=1 << 30).contains(&self.big_keys), "--big-keys must be 1000..=2^30"),
             (self.rate.is_none() || self.equal_rate.is_none(), "--rate and --equal-rate exclude each other"),
             (self.server_core != self.generator_core, "servers and generator need a core each"),

@@ -7,7 +7,7 @@ mod traffic;
 
 use crate::options::Options;
 use crate::scenarios::throughput::Cell;
-use crate::scenarios::{churn, idle, memory, overshoot, scan, stale, stall};
+use crate::scenarios::{churn, idle, memory, overshoot, pauses, scan, stale, stall};
 pub use raw::raw;
 use table::{Table, line};
 
@@ -25,6 +25,7 @@ pub struct Results {
     pub overshoot: Vec<overshoot::Row>,
     pub stale: Vec<stale::Row>,
     pub big_keyspace: Vec<Cell>,
+    pub pauses: Vec<pauses::Row>,
 }
 
 /// Where it was measured.
@@ -70,6 +71,7 @@ pub fn markdown(options: &Options, machine: &Machine, results: &Results) -> Stri
     report.overshoot(&mut out);
     report.stale(&mut out);
     report.big_keyspace(&mut out);
+    report.pauses(&mut out);
     out
 }
 

@@ -6,7 +6,7 @@ use super::{Machine, Results};
 use crate::hist::Summary;
 use crate::options::Options;
 use crate::scenarios::throughput::Cell;
-use crate::scenarios::{churn, idle, memory, overshoot, scan, stale, stall};
+use crate::scenarios::{churn, idle, memory, overshoot, pauses, scan, stale, stall};
 use crate::wire::Op;
 
 /// The raw results.
@@ -49,6 +49,11 @@ pub fn raw(options: &Options, machine: &Machine, results: &Results) -> Value {
             "of_goal_max": row.of_goal_max, "live_max": row.live_max, "uncertain_max": row.uncertain_max,
             "samples": row.samples, "scan_calls": row.scan_calls})
     };
+    let pauses_row = |row: &pauses::Row| {
+        let figures: serde_json::Map<_, _> =
+            row.figures.iter().map(|(name, value)| (name.clone(), json!(value.parse::<f64>().ok()))).collect();
+        json!({"server": name(row.server), "keys": row.keys, "sets_per_s": row.sets_per_s, "figures": figures})
+    };
     json!({
         "machine": {"cpu": machine.cpu, "kernel": machine.kernel},
         "invocation": options.invocation,
@@ -64,6 +69,7 @@ pub fn raw(options: &Options, machine: &Machine, results: &Results) -> Value {
         "churn": results.churn.iter().map(churn_row).collect::<Vec<_>>(),
         "overshoot": results.overshoot.iter().map(overshoot_row).collect::<Vec<_>>(),
         "stale": results.stale.iter().map(stale_row).collect::<Vec<_>>(),
+        "pauses": results.pauses.iter().map(pauses_row).collect::<Vec<_>>(),
         "big_keyspace": results.big_keyspace.iter().map(cell).collect::<Vec<_>>(),
     })
 }

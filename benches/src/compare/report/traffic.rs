@@ -187,6 +187,18 @@ impl Report<'_> {
         );
         rate.write(out, "Rate over them, thousand requests per second");
     }
+
+    pub(super) fn pauses(&self, out: &mut String) {
+        for row in &self.results.pauses {
+            let mut table = Table::new(["figure", "value"]);
+            table.push(vec!["thousand SETs per second".to_owned(), format!("{:.1}", row.sets_per_s / 1e3)]);
+            for (name, value) in &row.figures {
+                table.push(vec![name.clone(), value.clone()]);
+            }
+            let name = self.names[row.server];
+            table.write(out, &format!("Time of single commands inside {name} while it grew to {} keys", row.keys));
+        }
+    }
 }
 
 /// Workloads in the order they ran.

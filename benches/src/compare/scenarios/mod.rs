@@ -5,6 +5,7 @@ pub mod churn;
 pub mod idle;
 pub mod memory;
 pub mod overshoot;
+pub mod pauses;
 pub mod scan;
 pub mod stale;
 pub mod stall;
