@@ -8,13 +8,13 @@ pub const MAX_STRIPES: usize = 4096;
 
 /// Entries in a segment before it splits, if its pages are not full before: a split hashes and moves that many records
 /// (10 us).
-pub const SEGMENT_ENTRIES: usize = 400;
+pub const SEGMENT_ENTRIES: usize = 256;
 
 /// Two buddies merge when together they hold at most this many entries and bytes: a quarter of a segment, so that a
 /// merge is never followed by a split soon.
 pub const MERGE_ENTRIES: usize = SEGMENT_ENTRIES / 4;
 /// See [`MERGE_ENTRIES`].
-pub const MERGE_BYTES: usize = 7 * 1024;
+pub const MERGE_BYTES: usize = 4 * 1024;
 
 /// Fill of a segment's index, in percent, below which an entry that finds no place there goes to the stash: a larger
 /// index would hardly have one.
@@ -73,7 +73,7 @@ pub const SMALL_QUEUE_SHARE: u64 = 10;
 pub const DRAIN_SEGMENTS: usize = 16;
 
 /// Entries looked at in one stripe per tick, some segments' worth: about 50 us when all are dead.
-pub const REAP_ENTRIES: usize = 400;
+pub const REAP_ENTRIES: usize = 256;
 
 /// Least seconds between two visits of a segment for its dead: halves the work where deadlines lie close, and what is
 /// dead stays for no longer than this.

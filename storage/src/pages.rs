@@ -1,4 +1,4 @@
-//! The memory that a segment's records lie in: up to seven pages of 4 KiB, filled from the front.
+//! The memory that a segment's records lie in: up to four pages of 4 KiB, filled from the front.
 //!
 //! Records are packed at steps of four bytes and never cross a page. Only the last page may be smaller than 4 KiB: it
 //! grows in steps of 1 KiB (the first one of all by doubling, from 128 bytes), so that little is held beyond what is used.
@@ -13,7 +13,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 pub(crate) const PAGE_BYTES: usize = 4096;
 /// Pages of one segment: their addresses and that of the index fill a cache line, and laying 28 KiB out anew takes some
 /// microseconds.
-pub(crate) const PAGES: usize = 7;
+pub(crate) const PAGES: usize = 4;
 /// Longest record in a page: what is left over at a page's end is a small part of it.
 pub(crate) const RECORD_BYTES: usize = 512;
 /// Records begin at multiples of this.
