@@ -2,7 +2,7 @@
 
 use crate::exclusive::{Exclusive, Member};
 use crate::hash::KeyHash;
-use crate::limits::{BUCKET_AHEAD, ENTRY_AHEAD, REAP_ENTRIES};
+use crate::limits::{BUCKET_AHEAD, ENTRY_AHEAD, REAP_ENTRIES, SEGMENT_AHEAD};
 use crate::scan::Position;
 use crate::slot::Slot;
 use crate::store::Store;
@@ -158,9 +158,11 @@ impl<'s> Access<'s> {
             }
         };
         if at == 0 {
+            (0..SEGMENT_AHEAD).for_each(|at| ask(at, Stage::Segment));
             (0..BUCKET_AHEAD).for_each(|at| ask(at, Stage::Bucket));
             (0..ENTRY_AHEAD).for_each(|at| ask(at, Stage::Entry));
         }
+        ask(at + SEGMENT_AHEAD, Stage::Segment);
         ask(at + BUCKET_AHEAD, Stage::Bucket);
         ask(at + ENTRY_AHEAD, Stage::Entry);
     }

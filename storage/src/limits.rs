@@ -34,10 +34,12 @@ pub const MAX_VALUE_BYTES: usize = 512 * 1024 * 1024;
 /// Longest key: the length field of an entry is 32 bits; the protocol refuses more than 512 MB anyway.
 pub const MAX_KEY_BYTES: usize = MAX_VALUE_BYTES;
 
-/// How many look-ups ahead the bucket of a key is asked for, and the entry that it leads to: far enough for memory to
-/// answer, near enough that it stays in the first-level cache (12 look-ups touch some 60 lines).
+/// How many look-ups ahead the segment of a key is asked for, then the bucket, then the entry that it leads to: far
+/// enough for memory to answer, near enough that it stays in the first-level cache (12 look-ups touch some 60 lines).
+pub const SEGMENT_AHEAD: usize = 36;
+/// See [`SEGMENT_AHEAD`].
 pub const BUCKET_AHEAD: usize = 24;
-/// See [`BUCKET_AHEAD`].
+/// See [`SEGMENT_AHEAD`].
 pub const ENTRY_AHEAD: usize = 12;
 
 /// Sum over all stripes of bytes not yet flushed to the global count: the "1 MB" of the overshoot promise.

@@ -29,6 +29,8 @@ pub(crate) struct Env<'s> {
 /// What a prefetch asks for; each stage needs the one before to have arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// The segment a key belongs to.
+    Segment,
     /// The bucket a look-up begins with.
     Bucket,
     /// The entry that bucket leads to.
@@ -123,12 +125,13 @@ impl Table {
         Some((At { segment, position }, deadline))
     }
 
-    /// Asks for the bucket of a place, then (second stage) for the entry in it.
+    /// Asks for what a look-up of a place needs, stage by stage.
     #[inline]
     pub fn prefetch(&self, place: Place, stage: Stage) {
         if let Some(segment) = self.segment_at(place) {
             let segment = &self.segments[segment as usize];
             match stage {
+                Stage::Segment => crate::prefetch::line(segment),
                 Stage::Bucket => segment.prefetch_bucket(place),
                 Stage::Entry => segment.prefetch_entry(place, self.usual_bytes as usize),
             }
