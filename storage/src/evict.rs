@@ -7,193 +7,19 @@
 //! 2023).
 
 use crate::hash::Place;
-use crate::limits::{HAND_STEPS, SMALL_QUEUE_SHARE, SMALL_STEPS, SOONEST_SEGMENTS};
-use crate::memory::vec_bytes;
+use crate::limits::{HAND_STEPS, SMALL_QUEUE_SHARE, SMALL_STEPS, SOONEST_SEGMENTS, SWEEP_STEPS};
+use crate::policy::Policy;
 use crate::record::Record;
 use crate::segment::{NEVER, due_second};
 use crate::table::{At, Env, Table};
 use crate::time::{Cx, Millis, draw};
-use std::collections::VecDeque;
 
 /// Uses in the small queue that earn a place in main. The paper has 2; 1 is on average better on the simulator's traces.
 const PROMOTE_AT: u8 = 1;
-/// A new entry goes to the head of the small queue, as the next to leave unless it is used first, if it takes more than
-/// one part in this many of the queue's share, and more than this many times the mean entry.
-const LARGE: u64 = 4;
 /// Heads of segments that a search for a random entry passes over at most: some 100 us, and millions of keys.
 const SAMPLE_HEADS: usize = 16 * HAND_STEPS;
 /// Heads found wrong in one search for the nearest deadline.
-const SOONEST_TRIES: usize = 16;
-
-/// What to do when `maxmemory` is reached: the eight names of `maxmemory-policy`.
-///
-/// `lru` and `lfu` select one engine, which beats both; `volatile` narrows the victims to keys with a deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-#[allow(missing_docs)]
-pub enum Policy {
-    NoEviction,
-    AllKeysLru,
-    AllKeysLfu,
-    AllKeysRandom,
-    VolatileLru,
-    VolatileLfu,
-    VolatileRandom,
-    VolatileTtl,
-}
-
-impl Policy {
-    /// All policies with the names configuration uses.
-    pub const NAMES: [(&'static str, Self); 8] = [
-        ("noeviction", Self::NoEviction),
-        ("allkeys-lru", Self::AllKeysLru),
-        ("allkeys-lfu", Self::AllKeysLfu),
-        ("allkeys-random", Self::AllKeysRandom),
-        ("volatile-lru", Self::VolatileLru),
-        ("volatile-lfu", Self::VolatileLfu),
-        ("volatile-random", Self::VolatileRandom),
-        ("volatile-ttl", Self::VolatileTtl),
-    ];
-
-    /// The policy of this configuration name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, policy)| *policy)
-    }
-
-    /// The configuration name of this policy.
-    pub fn name(self) -> &'static str {
-        Self::NAMES[self as usize].0
-    }
-
-    pub(crate) fn from_index(index: u8) -> Self {
-        Self::NAMES[usize::from(index)].1
-    }
-
-    /// Whether only keys with a deadline may be victims.
-    pub fn is_volatile(self) -> bool {
-        matches!(self, Self::VolatileLru | Self::VolatileLfu | Self::VolatileRandom | Self::VolatileTtl)
-    }
-
-    /// Whether this policy orders victims by use, and so needs the queues.
-    pub(crate) fn queues(self) -> bool {
-        matches!(self, Self::AllKeysLru | Self::AllKeysLfu | Self::VolatileLru | Self::VolatileLfu)
-    }
-}
-
-/// The queues of one table.
-#[derive(Default)]
-pub(crate) struct Queues {
-    small: VecDeque<u32>,
-    small_len: usize,
-    small_bytes: u64,
-    ghosts: Ghosts,
-    /// The hand: a place in hash order and the next position in the segment there.
-    hand: u64,
-    hand_position: usize,
-}
-
-impl Queues {
-    /// Bytes of the queues themselves.
-    pub fn memory(&self) -> u64 {
-        vec_bytes::<u32>(self.small.capacity()) + self.ghosts.memory()
-    }
-
-    /// Lets a new entry of `bytes` into a table of so many entries and bytes: into main if it is a ghost come back, else into the small
-    /// queue. Says whether it is the latter.
-    fn admit(&mut self, tag: u32, bytes: u64, entries: u64, table_bytes: u64) -> bool {
-        if self.ghosts.take(tag) {
-            return false;
-        }
-        self.small_len += 1;
-        self.small_bytes += bytes;
-        if bytes * SMALL_QUEUE_SHARE * LARGE > table_bytes && bytes * entries > LARGE * table_bytes {
-            self.small.push_front(tag);
-        } else {
-            self.small.push_back(tag);
-        }
-        true
-    }
-
-    /// Whether most tags of the small queue stand for entries that left it otherwise: time for its owner to drop those.
-    pub fn is_crowded(&self) -> bool {
-        self.small.len() > 2 * self.small_len + 64
-    }
-
-    pub fn take_small(&mut self) -> Vec<u32> {
-        core::mem::take(&mut self.small).into()
-    }
-
-    pub fn put_small(&mut self, tags: Vec<u32>) {
-        self.small = tags.into();
-    }
-
-    /// Lets the entry of `tag`, named as a victim but not removed, stand in line again.
-    pub fn requeue(&mut self, tag: u32) {
-        self.small.push_back(tag);
-    }
-
-    /// An entry of the small queue went from `old` to `new` bytes.
-    pub fn resized(&mut self, old: u64, new: u64) {
-        self.small_bytes = self.small_bytes.wrapping_sub(old).wrapping_add(new);
-    }
-
-    /// An entry of `bytes` is in the small queue no more; its tag is skipped when it comes up.
-    pub fn left_small(&mut self, bytes: u64) {
-        self.small_len -= 1;
-        self.small_bytes -= bytes;
-    }
-
-    /// Entries and bytes now in the small queue.
-    pub fn small_holds(&self) -> (usize, u64) {
-        (self.small_len, self.small_bytes)
-    }
-}
-
-/// Remembers recently evicted tags: 16-bit fingerprints in sets of 16, oldest out first.
-#[derive(Default)]
-struct Ghosts {
-    /// A power of two of sets, or none.
-    sets: Vec<[u16; 16]>,
-}
-
-impl Ghosts {
-    fn memory(&self) -> u64 {
-        vec_bytes::<[u16; 16]>(self.sets.capacity())
-    }
-
-    /// A fingerprint is never 0, which marks a free place. Set and fingerprint use different bits of the tag.
-    fn locate(&self, tag: u32) -> (usize, u16) {
-        let mixed = tag.wrapping_mul(0x9E37_79B1);
-        ((mixed as usize) & (self.sets.len() - 1), (mixed >> 16) as u16 | 1)
-    }
-
-    /// Whether `tag` was remembered; forgets it.
-    fn take(&mut self, tag: u32) -> bool {
-        if self.sets.is_empty() {
-            return false;
-        }
-        let (set, print) = self.locate(tag);
-        match self.sets[set].iter().position(|p| *p == print) {
-            Some(at) => {
-                self.sets[set].copy_within(at + 1.., at);
-                self.sets[set][15] = 0;
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Remembers `tag`, in a memory of about nine tenths of `entries`. Growing forgets: it is rare.
-    fn remember(&mut self, tag: u32, entries: usize) {
-        let wanted = (entries * 9 / 10).div_ceil(16).max(1).next_power_of_two();
-        if self.sets.len() < wanted {
-            self.sets = vec![[0; 16]; wanted];
-        }
-        let (set, print) = self.locate(tag);
-        self.sets[set].copy_within(0..15, 1);
-        self.sets[set][0] = print;
-    }
-}
+const SOONEST_TRIES: usize = 64;
 
 /// A victim: where it lies and its place in hash order.
 pub(crate) struct Victim {
@@ -231,24 +57,20 @@ impl Table {
     pub(crate) fn enqueue(&mut self, at: At, place: Place, env: Env<'_>) {
         let (bytes, entries, table_bytes) = (self.entry_bytes(at), self.len() as u64, self.bytes());
         self.with_queues(|table| {
-            if table.queues().is_crowded() {
-                table.clean_small(env);
-            }
+            table.sweep_small(env);
             if table.queues().admit(place.tag(), bytes, entries, table_bytes) {
                 table.word_mut(at).set_in_small(true);
             }
         });
     }
 
-    /// Drops the tags of the small queue that stand for no entry any more. Of a tag's doubles the last one stands for
-    /// the entry.
-    fn clean_small(&mut self, env: Env<'_>) {
-        let mut tags = self.queues().take_small();
-        let mut seen = std::collections::HashSet::with_capacity(tags.len());
-        tags.reverse();
-        tags.retain(|tag| seen.insert(*tag) && self.find_tag(*tag, env).iter().any(|at| self.word(*at).in_small()));
-        tags.reverse();
-        self.queues().put_small(tags);
+    /// A step of dropping the tags of the small queue that stand for no entry any more.
+    fn sweep_small(&mut self, env: Env<'_>) {
+        if self.queues().wants_sweep() {
+            let mut small = core::mem::take(&mut self.queues().small);
+            small.sweep(SWEEP_STEPS, |tag| self.find_tag(tag, env).iter().any(|at| self.word(*at).in_small()));
+            self.queues().small = small;
+        }
     }
 
     /// Pops the small queue while it holds more than its share.

@@ -6,8 +6,7 @@ pub const DATABASES: usize = 16;
 /// Most stripes a store may have: a stripe is a lock and a few cache lines, 4096 of them are under 1 MiB.
 pub const MAX_STRIPES: usize = 4096;
 
-/// Entries in a segment before it splits, if its pages are not full before: a split hashes and moves that many records
-/// (10 us).
+/// Entries in a segment before it splits, if its pages are not full before: a split moves that many records (15 us).
 pub const SEGMENT_ENTRIES: usize = 256;
 
 /// Two buddies merge when together they hold at most this many entries and bytes: a quarter of a segment, so that a
@@ -68,10 +67,17 @@ pub const HAND_STEPS: usize = 1024;
 /// Tags popped off the small queue for one victim before the hand is asked: some 30 us, each paid for by an insertion.
 pub const SMALL_STEPS: usize = 256;
 
+/// Tags of deleted entries in the small queue that start no sweep: as many bytes as a few entries.
+pub const SWEEP_SLACK: usize = 64;
+
+/// Tags a sweep of the small queue looks at with each insertion: a microsecond, and it is through before as many again
+/// have come.
+pub const SWEEP_STEPS: usize = 8;
+
 /// Share of a table's bytes that the small queue may take: one part in ten, as S3-FIFO proposes.
 pub const SMALL_QUEUE_SHARE: u64 = 10;
 
-/// Segments of a flushed table freed in one slice: at most 16 * 400 entries that own memory, around 100 us.
+/// Segments of a flushed table freed in one slice: at most 16 * 256 entries that own memory, around 100 us.
 pub const DRAIN_SEGMENTS: usize = 16;
 
 /// Entries looked at in one stripe per tick, some segments' worth: about 50 us when all are dead.

@@ -1,9 +1,9 @@
 //! Room for writes: how memory is brought below its limit before a command, and which keys it would cost.
 
 use crate::access::{Access, Held};
-use crate::evict::Policy;
 use crate::hash::KeyHash;
 use crate::limits::{CATCH_UP_BYTES, DATABASES, REAP_ENTRIES, SPARING_STRIPES, UNPAID_BYTES, VICTIMS_PER_WRITE};
+use crate::policy::Policy;
 use crate::store::Store;
 use crate::stripe::{Db, Physical, Stripe};
 use crate::table::is_past;

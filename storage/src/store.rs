@@ -1,10 +1,10 @@
 //! The store: stripes, the memory limit, and the participants that use it.
 
 use crate::access::Participant;
-use crate::evict::Policy;
 use crate::exclusive::Exclusion;
 use crate::hash::Hasher;
 use crate::limits::{DATABASES, DRAIN_SEGMENTS, FLUSH_QUANTUM_BYTES, MAX_STRIPES, STRIPE_QUANTUM_BYTES};
+use crate::policy::Policy;
 use crate::scan::CursorKey;
 use crate::segment::Placing;
 use crate::stripe::{Db, Physical, Stripe};

@@ -3,11 +3,11 @@
 //!
 //! Every change keeps `bytes` equal to what a recount would find; `invariants` checks it.
 
-use crate::evict::Queues;
 use crate::hash::Place;
 use crate::index::Word;
 use crate::limits::{MAX_DEPTH, MERGE_BYTES, MERGE_ENTRIES};
 use crate::memory::vec_bytes;
+use crate::queues::Queues;
 use crate::record::{NewRecord, Record};
 use crate::segment::{NEVER, Placing, Segment, due_second};
 use crate::time::{Cx, Millis};

@@ -1,5 +1,6 @@
 //! What the table's and the store's tests cannot reach: the stash, and blocks behind stubs.
 
+use super::moving::HOLES_PART;
 use super::*;
 use crate::hash::KeyHash;
 use crate::value::Value;

@@ -69,7 +69,11 @@ pub fn run(context: &mut Context) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (index, recipe) in context.options.recipes.iter().enumerate() {
         if recipe.protocol() == Protocol::Memcached {
-            eprintln!("  {}: only resident memory, since it counts items without their room in slabs", recipe.name);
+            eprintln!(
+                "  {}: left out: it counts items without their room in slabs, and may refuse a SET at its limit",
+                recipe.name
+            );
+            continue;
         }
         for shape in &SHAPES {
             let limit = context.options.overshoot_limit;
