@@ -18,6 +18,8 @@ use crate::time::{Cx, Millis, draw};
 const PROMOTE_AT: u8 = 1;
 /// Heads of segments that a search for a random entry passes over at most: some 100 us, and millions of keys.
 const SAMPLE_HEADS: usize = 16 * HAND_STEPS;
+/// Segments searched whole for a random entry after drawing places has failed.
+const RANDOM_SEGMENTS: usize = 16;
 /// Heads found wrong in one search for the nearest deadline.
 const SOONEST_TRIES: usize = 64;
 
@@ -230,6 +232,17 @@ impl Table {
                 return Some(segment.record(position));
             }
         }
-        None
+        // Few entries in much room, or few that fit: the next one from a random place on, less evenly spread.
+        let seed = draw(cx.seed, nth);
+        self.segments_from_random(seed).take(RANDOM_SEGMENTS).find_map(|index| {
+            let segment = self.segment(index);
+            let positions = segment.positions();
+            let start = draw(seed, u64::from(index) + 1) as usize % positions.max(1);
+            (0..positions)
+                .map(|step| (start + step) % positions)
+                .filter(|position| segment.any_word(*position).is_some())
+                .map(|position| segment.record(position))
+                .find(|record| fits(*record))
+        })
     }
 }
