@@ -367,10 +367,11 @@ impl Index {
         self.laid_out(size_for(self.count() + 1), left_over)
     }
 
-    /// An index for about twice the slots there are; `None` unless this one is less than a quarter full.
+    /// An index for about twice the slots there are; `None` unless this one is less than a quarter full. It has a bucket
+    /// even where no slot is used, to bear the marks of entries that are stashed.
     pub fn shrunk(&self, left_over: impl FnMut(u16, Word)) -> Option<Self> {
         (self.count() > 4 && self.len() * 4 < self.positions())
-            .then(|| self.laid_out(size_for((self.len() * 200).div_ceil(SLOTS * FULL_PERCENT)), left_over))
+            .then(|| self.laid_out(size_for((self.len() * 200).div_ceil(SLOTS * FULL_PERCENT).max(1)), left_over))
     }
 
     fn laid_out(&self, buckets: usize, mut left_over: impl FnMut(u16, Word)) -> Self {

@@ -124,3 +124,25 @@ fn holes_are_closed() {
     }
     segment.invariants();
 }
+
+/// Symptom: a panic when the last indexed entry of a segment left while others were stashed. Cause: the index shrank to no
+/// bucket at all, where the overflow marks of the stashed entries belong. It now keeps one.
+#[test]
+fn stashed_entries_outlive_the_index() {
+    let mut segment = Segment::new(0);
+    let keys: Vec<[u8; 8]> = (0..100).map(|n| key(7, n)).collect();
+    for key in &keys {
+        segment.insert(place(key), NewRecord::new(key, NewValue::Int(1), None, false)).ok().expect("there is room");
+    }
+    let stashed = segment.stashed().len();
+    assert!(stashed > 0 && segment.index.positions() > 4 * crate::index::SLOTS);
+    for position in (0..segment.index.positions()).rev() {
+        if segment.any_word(position).is_some() {
+            segment.remove(position);
+        }
+    }
+    segment.tidy();
+    segment.invariants();
+    assert_eq!(segment.len(), stashed);
+    assert_eq!(keys.iter().filter(|key| segment.find(place(*key), *key).is_some()).count(), stashed);
+}
