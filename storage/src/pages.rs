@@ -196,23 +196,30 @@ impl Pages {
         self.live -= rounded(len) as u32;
     }
 
+    /// Where a spot is, and the bytes from there to the end of its page: never none.
+    #[inline]
+    fn locate(&self, spot: Spot) -> (*mut u8, usize) {
+        let (page, offset) = (self.pages[spot.page()], spot.offset());
+        assert!(offset < page.size(), "a spot lies in a page");
+        // SAFETY: the page is owned (one that is not has no size), and `offset` lies inside it.
+        (unsafe { page.start().add(offset) }, page.size() - offset)
+    }
+
     /// The bytes from a spot to the end of its page. Panics if the spot is none of these pages'.
     #[inline]
     pub fn rest(&self, spot: Spot) -> &[u8] {
-        let (page, offset) = (self.pages[spot.page()], spot.offset());
-        let rest = page.size().checked_sub(offset).expect("a spot lies in a page");
-        // SAFETY: `offset..size` lies inside an owned page, whose bytes are all initialised; they live and are not written
-        // while `self` is borrowed.
-        unsafe { core::slice::from_raw_parts(page.start().add(offset), rest) }
+        let (at, len) = self.locate(spot);
+        // SAFETY: the bytes lie inside an owned page and are all initialised; they live and are not written while `self`
+        // is borrowed.
+        unsafe { core::slice::from_raw_parts(at, len) }
     }
 
     /// Like [`rest`](Self::rest), to be written.
     #[inline]
     pub fn rest_mut(&mut self, spot: Spot) -> &mut [u8] {
-        let (page, offset) = (self.pages[spot.page()], spot.offset());
-        let rest = page.size().checked_sub(offset).expect("a spot lies in a page");
+        let (at, len) = self.locate(spot);
         // SAFETY: as in `rest`, and `self` is borrowed mutably.
-        unsafe { core::slice::from_raw_parts_mut(page.start().add(offset), rest) }
+        unsafe { core::slice::from_raw_parts_mut(at, len) }
     }
 
     /// Asks for all records, in the order of memory: for passes over them in another order.
@@ -285,5 +292,11 @@ mod tests {
         let mut pages = Pages::default();
         pages.take(8, 0);
         pages.rest(Spot::from_bits(40));
+    }
+
+    #[test]
+    #[should_panic(expected = "a spot lies in a page")]
+    fn there_is_no_spot_without_a_page() {
+        Pages::default().rest(Spot::from_bits(0));
     }
 }
