@@ -78,6 +78,8 @@ fn serve(settings: Settings) -> Result<(), String> {
     shared.store.memory().charge_outside(base as i64);
     banner(shared, &listeners, cores);
 
+    // Not waited for: it holds nothing that an end in order would have to save.
+    thread::Builder::new().name("stock".to_string()).spawn(|| storage::keep_stock()).map_err(told)?;
     let others: Vec<_> = (1..cores)
         .map(|core| {
             let clock = clock.clone();

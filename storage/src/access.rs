@@ -1,5 +1,6 @@
 //! How threads use the store: a [`Participant`] begins batches, an [`Access`] is one batch.
 
+use crate::arena;
 use crate::exclusive::{Exclusive, Member};
 use crate::hash::KeyHash;
 use crate::limits::{BUCKET_AHEAD, ENTRY_AHEAD, REAP_ENTRIES, SEGMENT_AHEAD};
@@ -378,16 +379,26 @@ impl<'s> Access<'s> {
         });
     }
 
-    /// Reclaims expired entries in `count` stripes from `first` on (wrapping), and a slice of what was flushed. Returns
+    /// Reclaims expired entries in `count` stripes from `first` on (wrapping), and a slice of what was flushed, and empties
+    /// chunks of memory that hold little. Returns
     /// whether everything due in those stripes was reclaimed.
     pub fn tick(&mut self, first: usize, count: usize, cx: &Cx) -> bool {
         let store = self.store;
         let stripes = store.stripes.len();
         let mut done = !store.free_flushed();
-        for step in 0..count.min(stripes) {
-            self.with_stripe((first % stripes + step) % stripes, |stripe| {
+        for index in (0..count.min(stripes)).map(|step| (first % stripes + step) % stripes) {
+            if index == 0 {
+                arena::begin_or_end_moving();
+            }
+            let round = arena::pass();
+            self.with_stripe(index, |stripe| {
                 for physical in stripe.occupied() {
-                    done &= stripe.with_table(physical, &store.memory, |table| table.reap(REAP_ENTRIES, cx));
+                    done &= stripe.with_table(physical, &store.memory, |table| {
+                        if round != 0 {
+                            table.move_out(round);
+                        }
+                        table.reap(REAP_ENTRIES, cx)
+                    });
                 }
                 stripe.settle(&store.memory);
             });

@@ -5,7 +5,9 @@
 //! of either is moved to its own other bucket. As the tag is all that placing needs, slots move without a look at the
 //! record. Buckets fill to about 88 % on the mean.
 
+use crate::arena::{self, GRANULE_BYTES};
 use crate::pages::Spot;
+use core::ptr::NonNull;
 
 /// Slots of a bucket.
 pub(crate) const SLOTS: usize = 14;
@@ -184,15 +186,12 @@ const ADDRESS_MASK: u64 = ((1 << LEN_SHIFT) - 1) & !COUNT_MASK;
 
 const _: () = assert!(align_of::<Bucket>() == 1 << COUNT_BITS);
 
-/// Sizes in buckets: steps of an eighth to a quarter, each of them a size class of the allocator.
+const BUCKETS_PER_GRANULE: usize = GRANULE_BYTES / size_of::<Bucket>();
+
+/// Sizes in buckets: whole granules, in steps of an eighth to a quarter.
 fn size_for(buckets: usize) -> usize {
-    match buckets {
-        0..=8 => buckets,
-        _ => {
-            let step = buckets.next_power_of_two() / 8;
-            buckets.div_ceil(step) * step
-        }
-    }
+    let step = (buckets.next_power_of_two() / 8).max(BUCKETS_PER_GRANULE);
+    buckets.next_multiple_of(step)
 }
 
 impl Index {
@@ -206,9 +205,13 @@ impl Index {
             return Self(0);
         }
         assert!(count as u64 <= COUNT_MASK, "a segment holds a few hundred entries");
-        let buckets: Box<[Bucket]> = vec![Bucket::default(); count].into();
-        let address = Box::into_raw(buckets).cast::<Bucket>().expose_provenance() as u64;
-        assert!(address & !ADDRESS_MASK == 0, "heap addresses fit 48 bits on every target served");
+        let buckets = arena::take(count * size_of::<Bucket>()).cast::<Bucket>();
+        for number in 0..count {
+            // SAFETY: the block has room for that many buckets, and blocks begin at cache lines.
+            unsafe { buckets.add(number).write(Bucket::default()) };
+        }
+        let address = buckets.expose_provenance().get() as u64;
+        assert!(address & !ADDRESS_MASK == 0, "addresses of memory fit 48 bits on every target served");
         Self(address | count as u64)
     }
 
@@ -223,9 +226,13 @@ impl Index {
         }
     }
 
+    fn block(&self) -> NonNull<u8> {
+        NonNull::new(self.first().cast()).expect("an address, dangling or not, is not 0")
+    }
+
     #[inline]
     fn buckets(&self) -> &[Bucket] {
-        // SAFETY: address and number are those of the box given up in `with_buckets`, which this index owns (dangling and
+        // SAFETY: address and number are those of the block taken in `with_buckets`, which this index owns (dangling and
         // 0 for none); the buckets are written only through `buckets_mut`.
         unsafe { core::slice::from_raw_parts(self.first(), self.count()) }
     }
@@ -384,6 +391,17 @@ impl Index {
         index
     }
 
+    /// Moves out of memory that is being emptied. Positions stay.
+    pub fn move_out(&mut self) {
+        // SAFETY: the block taken in `with_buckets`.
+        if self.count() > 0 && unsafe { arena::is_leaving(self.block()) } {
+            let mut index = Self::with_buckets(self.count());
+            index.buckets_mut().clone_from_slice(self.buckets());
+            index.0 |= self.0 & !(ADDRESS_MASK | COUNT_MASK);
+            *self = index;
+        }
+    }
+
     /// Asks for the cache line of the bucket a look-up will begin with.
     #[inline]
     pub fn prefetch(&self, tag: u16) {
@@ -408,8 +426,8 @@ impl Index {
 impl Drop for Index {
     fn drop(&mut self) {
         if self.count() > 0 {
-            // SAFETY: the box given up in `with_buckets`, taken back once.
-            drop(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(self.first(), self.count())) });
+            // SAFETY: the block taken in `with_buckets`, given back once.
+            unsafe { arena::give(self.block(), self.bytes()) };
         }
     }
 }

@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod access;
+mod arena;
 mod evict;
 mod exclusive;
 mod hash;
@@ -35,6 +36,7 @@ mod time;
 mod value;
 
 pub use access::{Access, DbStats, Participant, StoreCounts, Watch};
+pub use arena::{ArenaMemory, arena_memory, keep_stock};
 pub use hash::{Hasher, KeyHash};
 pub use memory::good_size;
 pub use policy::Policy;

@@ -77,6 +77,28 @@ pub const SWEEP_STEPS: usize = 8;
 /// Share of a table's bytes that the small queue may take: one part in ten, as S3-FIFO proposes.
 pub const SMALL_QUEUE_SHARE: u64 = 10;
 
+/// Touched chunks kept in stock: one for so many in use, and no more than that: the next second's growth.
+#[cfg(not(any(loom, plain_blocks)))]
+pub const STOCK_PART: usize = 64;
+/// See [`STOCK_PART`].
+#[cfg(not(any(loom, plain_blocks)))]
+pub const STOCK_CHUNKS_MAX: usize = 8;
+
+/// Chunks are emptied when they hold so many percent of what their blocks do, and some chunks more.
+#[cfg(not(any(loom, plain_blocks)))]
+pub const SPARSE_PERCENT: u64 = 115;
+/// See [`SPARSE_PERCENT`].
+#[cfg(not(any(loom, plain_blocks)))]
+pub const SPARSE_SLACK_CHUNKS: u64 = 4;
+
+/// Chunks that begin to be emptied in one call, with the arena locked: 512 frames each, some 5 us.
+#[cfg(not(any(loom, plain_blocks)))]
+pub const LEAVING_CHUNKS: usize = 8;
+
+/// Segments whose blocks are looked at in one stripe per tick, to be moved out of chunks that are being emptied: some
+/// 20 us when all have to move.
+pub const MOVE_SEGMENTS: usize = 8;
+
 /// Segments of a flushed table freed in one slice: at most 16 * 256 entries that own memory, around 100 us.
 pub const DRAIN_SEGMENTS: usize = 16;
 

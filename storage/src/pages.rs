@@ -1,16 +1,14 @@
 //! The memory that a segment's records lie in: up to four pages of 4 KiB, filled from the front.
 //!
 //! Records are packed at steps of four bytes and never cross a page. Only the last page may be smaller than 4 KiB: it
-//! grows in steps of 1 KiB (the first one of all by doubling, from 128 bytes), so that little is held beyond what is used.
-//! Released records leave holes that only laying all of them out anew closes; the owner decides when.
-//!
-//! All bytes of a page are initialised: pages begin as zeros.
+//! grows in steps of 512 bytes (the first one of all by doubling, from 128 bytes), so that little is held beyond what is
+//! used. Released records leave holes that only laying all of them out anew closes; the owner decides when.
 
-use core::ptr;
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use crate::arena::{self, BLOCK_BYTES, GRANULE_BYTES};
+use core::ptr::{self, NonNull};
 
 /// Bytes of a full page.
-pub(crate) const PAGE_BYTES: usize = 4096;
+pub(crate) const PAGE_BYTES: usize = BLOCK_BYTES;
 /// Pages of one segment: their addresses and that of the index lie in one cache line, and moving 16 KiB of records in a
 /// split takes some 15 us.
 pub(crate) const PAGES: usize = 4;
@@ -18,12 +16,9 @@ pub(crate) const PAGES: usize = 4;
 pub(crate) const RECORD_BYTES: usize = 512;
 /// Records begin at multiples of this.
 const STEP: usize = 4;
-/// Sizes of the last page; each is a size class of the allocator.
-const SIZES: [usize; 7] = [128, 256, 512, 1024, 2048, 3072, PAGE_BYTES];
-/// Sizes below this are for the first page only.
-const TAIL_MIN: usize = 1024;
+/// The last page grows by this; the first one of all doubles up to it.
+pub(crate) const TAIL_STEP: usize = 512;
 /// Pages begin at cache lines, so that an offset tells how many lines a record touches.
-const ALIGN: usize = LINE_BYTES;
 const LINE_BYTES: usize = 64;
 
 /// Bytes that a record of `len` bytes takes.
@@ -61,23 +56,19 @@ impl Spot {
 
 const _: () = assert!(PAGES * PAGE_BYTES / STEP <= 1 << Spot::BITS);
 // So a page that is not full-sized never has to be left for the next one.
-const _: () = assert!(SIZES[SIZES.len() - 2] + RECORD_BYTES <= PAGE_BYTES);
+const _: () = assert!(PAGE_BYTES - TAIL_STEP + RECORD_BYTES <= PAGE_BYTES);
 
-/// The address of a page with the number of its size in the low three bits; 0 for none.
+/// The address of a page with its granules in the low bits; 0 for none.
 #[derive(Clone, Copy, Default)]
 struct Page(u64);
 
-const SIZE_BITS: u64 = 7;
+const SIZE_BITS: u64 = 63;
+
+const _: () = assert!(PAGE_BYTES / GRANULE_BYTES <= SIZE_BITS as usize && SIZE_BITS < GRANULE_BYTES as u64);
 
 impl Page {
     fn allocate(size: usize) -> Self {
-        let code = SIZES.iter().position(|known| *known == size).expect("a page size");
-        // SAFETY: the layout's size is not 0.
-        let page = unsafe { alloc_zeroed(layout(size)) };
-        if page.is_null() {
-            handle_alloc_error(layout(size));
-        }
-        Self(page.expose_provenance() as u64 | code as u64)
+        Self(arena::take(size).expose_provenance().get() as u64 | (size / GRANULE_BYTES) as u64)
     }
 
     #[inline]
@@ -88,14 +79,38 @@ impl Page {
     /// Bytes; 0 for none.
     #[inline]
     fn size(self) -> usize {
-        if self.0 == 0 { 0 } else { SIZES[(self.0 & SIZE_BITS) as usize] }
+        (self.0 & SIZE_BITS) as usize * GRANULE_BYTES
+    }
+
+    /// A page of `size` bytes with the first `filled` of this one's, which is given back.
+    fn moved(self, size: usize, filled: usize) -> Self {
+        let page = Self::allocate(size);
+        assert!(filled <= size.min(self.size()));
+        // SAFETY: both are owned blocks of at least `filled` bytes, and distinct.
+        unsafe { ptr::copy_nonoverlapping(self.start(), page.start(), filled) };
+        self.free();
+        page
     }
 
     fn free(self) {
-        if self.0 != 0 {
-            // SAFETY: allocated with this layout; the owner has given it up.
-            unsafe { dealloc(self.start(), layout(self.size())) };
+        if let Some(start) = NonNull::new(self.start()) {
+            // SAFETY: taken with this size; the owner has given it up.
+            unsafe { arena::give(start, self.size()) };
         }
+    }
+
+    fn is_leaving(self) -> bool {
+        // SAFETY: taken, and owned.
+        NonNull::new(self.start()).is_some_and(|start| unsafe { arena::is_leaving(start) })
+    }
+}
+
+/// The least size of a page for `wanted` bytes, the first one of its segment or not.
+fn size_for(wanted: usize, first: bool) -> usize {
+    match wanted {
+        0..TAIL_STEP if first => wanted.next_power_of_two().max(GRANULE_BYTES),
+        0..PAGE_BYTES => wanted.next_multiple_of(TAIL_STEP),
+        _ => PAGE_BYTES,
     }
 }
 
@@ -110,10 +125,6 @@ pub(crate) struct Pages {
     /// Bytes filled from the front of each page.
     filled: [u16; PAGES],
     count: u8,
-}
-
-fn layout(size: usize) -> Layout {
-    Layout::from_size_align(size, ALIGN).expect("page sizes are small powers and multiples")
 }
 
 impl Pages {
@@ -164,18 +175,10 @@ impl Pages {
     /// Makes the last page larger, or adds one; gives the page that now has room for `bytes`.
     fn grow(&mut self, bytes: usize, ahead: usize) -> Option<usize> {
         let count = usize::from(self.count);
-        let size_for = |wanted: usize, first: bool| {
-            let least = if first { 0 } else { TAIL_MIN };
-            *SIZES.iter().find(|size| **size >= wanted.max(least)).unwrap_or(&PAGE_BYTES)
-        };
         if let Some(last) = count.checked_sub(1) {
             let filled = usize::from(self.filled[last]);
             if filled + bytes <= PAGE_BYTES {
-                let (old, page) = (self.pages[last], Page::allocate(size_for(filled + ahead, last == 0)));
-                // SAFETY: both are owned allocations of at least `filled` bytes, and distinct.
-                unsafe { ptr::copy_nonoverlapping(old.start(), page.start(), filled) };
-                self.pages[last] = page;
-                old.free();
+                self.pages[last] = self.pages[last].moved(size_for(filled + ahead, last == 0), filled);
                 return Some(last);
             }
         }
@@ -209,7 +212,7 @@ impl Pages {
     #[inline]
     pub fn rest(&self, spot: Spot) -> &[u8] {
         let (at, len) = self.locate(spot);
-        // SAFETY: the bytes lie inside an owned page and are all initialised; they live and are not written while `self`
+        // SAFETY: the bytes lie inside an owned page and are all initialised, as the arena's are; they live and are not written while `self`
         // is borrowed.
         unsafe { core::slice::from_raw_parts(at, len) }
     }
@@ -220,6 +223,15 @@ impl Pages {
         let (at, len) = self.locate(spot);
         // SAFETY: as in `rest`, and `self` is borrowed mutably.
         unsafe { core::slice::from_raw_parts_mut(at, len) }
+    }
+
+    /// Moves out of memory that is being emptied.
+    pub fn move_out(&mut self) {
+        for (page, filled) in self.pages.iter_mut().zip(self.filled) {
+            if page.is_leaving() {
+                *page = page.moved(page.size(), usize::from(filled));
+            }
+        }
     }
 
     /// Asks for all records, in the order of memory: for passes over them in another order.

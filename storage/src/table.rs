@@ -5,7 +5,7 @@
 
 use crate::hash::Place;
 use crate::index::Word;
-use crate::limits::{MAX_DEPTH, MERGE_BYTES, MERGE_ENTRIES};
+use crate::limits::{MAX_DEPTH, MERGE_BYTES, MERGE_ENTRIES, MOVE_SEGMENTS};
 use crate::memory::vec_bytes;
 use crate::queues::Queues;
 use crate::record::{NewRecord, Record};
@@ -66,6 +66,9 @@ pub(crate) struct Table {
     bytes: u64,
     /// Where in hash order the next search for the dead begins.
     pub reap_from: u64,
+    /// The last round of moving that is done here, and where in hash order the current one goes on.
+    moved: u32,
+    move_from: u64,
     queues: Queues,
     /// Set by every change to a live entry; read and cleared by the stripe for its observers.
     pub changed: bool,
@@ -87,6 +90,8 @@ impl Default for Table {
             bytes: 0,
             due: NEVER,
             reap_from: 0,
+            moved: 0,
+            move_from: 0,
             queues: Queues::default(),
             changed: false,
             expired: 0,
@@ -366,7 +371,13 @@ impl Table {
                 index
             }
             None => {
-                self.resize_index(|table| table.segments.push(high));
+                self.resize_index(|table| {
+                    // An eighth at a time: heads are 128 bytes, and all tables grow at the same moments.
+                    if table.segments.len() == table.segments.capacity() {
+                        table.segments.reserve_exact(table.segments.len() / 8 + 1);
+                    }
+                    table.segments.push(high);
+                });
                 (self.segments.len() - 1) as u32
             }
         };
@@ -445,6 +456,24 @@ impl Table {
         self.vacant = Vec::new();
         for index in &mut self.directory {
             *index = moved[*index as usize];
+        }
+    }
+
+    /// Moves the next few segments out of memory that is being emptied, until this table has done its part of the round.
+    pub fn move_out(&mut self, round: u32) {
+        if self.moved == round {
+            return;
+        }
+        for _ in 0..MOVE_SEGMENTS {
+            let Some((index, next)) = self.segment_from(self.move_from) else { break };
+            self.segments[index as usize].move_out();
+            match next {
+                Some(order) => self.move_from = order,
+                None => {
+                    (self.moved, self.move_from) = (round, 0);
+                    return;
+                }
+            }
         }
     }
 

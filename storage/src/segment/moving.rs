@@ -5,7 +5,7 @@ use crate::hash::Place;
 use crate::index::Word;
 use crate::limits::SEGMENT_ENTRIES;
 use crate::memory::good_size;
-use crate::pages::{Pages, RECORD_BYTES, Spot, rounded};
+use crate::pages::{Pages, RECORD_BYTES, Spot, TAIL_STEP, rounded};
 use crate::record::Record;
 use crate::stub;
 use core::mem;
@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 pub(super) const HOLES_PART: usize = 12;
 /// Bytes of holes and free room that closing the holes turns into freed memory: a step of the last page, and what is
 /// lost at the ends of pages.
-const REPAYING_BYTES: usize = 1024 + 256;
+const REPAYING_BYTES: usize = TAIL_STEP + 256;
 const REPAYING_HOLES: usize = 256;
 
 impl Segment {
@@ -34,6 +34,12 @@ impl Segment {
         if holes >= REPAYING_HOLES && self.pages.capacity() - self.pages.live() >= REPAYING_BYTES {
             self.close_holes();
         }
+    }
+
+    /// Moves index and pages out of memory that is being emptied. Positions stay.
+    pub fn move_out(&mut self) {
+        self.index.move_out();
+        self.pages.move_out();
     }
 
     pub(super) fn close_many_holes(&mut self) {
