@@ -76,10 +76,11 @@ fn serve(settings: Settings) -> Result<(), String> {
     // What is there before any key or client counts as well.
     let base = shared.store.base_bytes() + cores * net::turn::ARENA_BYTES;
     shared.store.memory().charge_outside(base as i64);
+    shared.watch_limit();
     banner(shared, &listeners, cores);
 
     // Not waited for: it holds nothing that an end in order would have to save.
-    thread::Builder::new().name("stock".to_string()).spawn(|| storage::keep_stock()).map_err(told)?;
+    thread::Builder::new().name("stock".to_string()).spawn(storage::keep_stock).map_err(told)?;
     let others: Vec<_> = (1..cores)
         .map(|core| {
             let clock = clock.clone();

@@ -23,6 +23,8 @@ pub struct Shared {
     /// The request to end.
     pub stop: Stop,
     rates: Mutex<Option<RateSample>>,
+    /// Whether the memory limit was found below what the server takes without any key.
+    limit_too_low: AtomicBool,
 }
 
 /// Totals at an instant, for rates.
@@ -37,7 +39,15 @@ impl Shared {
     /// All parts together.
     pub fn new(store: Store, node: Node, inboxes: Arc<[Inbox]>) -> Self {
         let loads = inboxes.iter().map(|_| AtomicUsize::new(0)).collect();
-        Self { store, node, inboxes, loads, stop: Stop::default(), rates: Mutex::new(None) }
+        Self {
+            store,
+            node,
+            inboxes,
+            loads,
+            stop: Stop::default(),
+            rates: Mutex::new(None),
+            limit_too_low: AtomicBool::new(false),
+        }
     }
 
     /// Recomputes the rates INFO shows over at least the last second.
@@ -61,6 +71,25 @@ impl Shared {
             node.rates.output_bytes.store(rate(sample.output_bytes, last.output_bytes), Ordering::Relaxed);
         }
         *last = Some(sample);
+    }
+
+    /// Says in the log when no key could be stored under the memory limit, and when that is over.
+    pub fn watch_limit(&self) {
+        let memory = self.store.memory();
+        let (limit, base) = (memory.limit(), memory.used().saturating_sub(memory.dataset()));
+        let too_low = limit > 0 && limit <= base;
+        if too_low == self.limit_too_low.swap(too_low, Ordering::Relaxed) {
+            return;
+        }
+        if too_low {
+            tracing::warn!(
+                maxmemory = limit,
+                base,
+                "the memory limit is below what the server takes without any key: writes are refused (OOM)"
+            );
+        } else {
+            tracing::info!(maxmemory = limit, base, "the memory limit has room for keys again");
+        }
     }
 
     /// Tells every core to answer what it has read and end.

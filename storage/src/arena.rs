@@ -10,14 +10,14 @@
 
 #[cfg(not(any(loom, plain_blocks)))]
 mod chunks;
-#[cfg(not(any(loom, plain_blocks)))]
-mod ledger;
 #[cfg(any(loom, plain_blocks))]
 #[path = "arena/plain.rs"]
 mod chunks;
+#[cfg(not(any(loom, plain_blocks)))]
+mod ledger;
 
-pub(crate) use chunks::{begin_or_end_moving, give, is_leaving, pass, take};
 pub use chunks::{arena_memory, keep_stock};
+pub(crate) use chunks::{begin_or_end_moving, give, is_leaving, pass, take};
 
 /// Every block is a multiple of this many bytes, and begins at one.
 pub(crate) const GRANULE_BYTES: usize = 128;

@@ -51,6 +51,22 @@ fn without_eviction_writes_are_refused_and_the_rest_goes_on() {
     assert_eq!(conn.cmd("INCR counter"), Reply::Int(42));
 }
 
+/// A limit that leaves no room for a single key, at the start and set later.
+#[test]
+fn a_limit_below_the_base_refuses_writes_and_says_so() {
+    for policy in ["noeviction", "allkeys-lru"] {
+        let options = Options::default().flag("maxmemory", "100kb").flag("maxmemory-policy", policy);
+        let Some(server) = Server::start_with(options) else { return };
+        let mut conn = server.connect();
+        let refused = |reply: Reply| matches!(reply, Reply::Error(text) if text.starts_with("OOM "));
+        assert!(refused(conn.cmd("SET k v")), "{policy}");
+        assert_eq!((conn.cmd("GET k"), conn.cmd("DEL k")), (Reply::Nil, Reply::Int(0)), "{policy}");
+        assert!(server.output().contains("the memory limit is below what the server takes"), "{}", server.output());
+        assert_eq!(conn.cmd("CONFIG SET maxmemory 10mb"), ok());
+        assert_eq!((conn.cmd("SET k v"), conn.cmd("STRLEN k")), (ok(), Reply::Int(1)), "{policy}");
+    }
+}
+
 #[test]
 fn with_eviction_five_times_the_limit_is_taken() {
     const LIMIT: usize = 8 << 20;

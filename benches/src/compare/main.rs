@@ -62,28 +62,40 @@ fn measure(options: &Options) -> Result<()> {
         progress: Progress::new(planned),
     };
     eprintln!("seed {}, about {:.0} s", options.seed, planned.as_secs_f64());
+    let machine = Machine::read();
     for &scenario in &options.scenarios {
-        match scenario {
-            "throughput" => results.throughput = throughput::run(&mut context)?,
-            "memory" => results.memory = memory::run(&mut context, false)?,
-            "memory-sweep" => results.memory_sweep = memory::run(&mut context, true)?,
-            "idle" => results.idle = idle::run(&mut context)?,
-            "stall" => results.stall = stall::run(&mut context)?,
-            "scan" => results.scan = scan::run(&mut context)?,
-            "churn" => results.churn = churn::run(&mut context)?,
-            "overshoot" => results.overshoot = overshoot::run(&mut context)?,
-            "stale" => results.stale = stale::run(&mut context)?,
-            "big-keyspace" => results.big_keyspace = big_keyspace::run(&mut context)?,
-            "pauses" => results.pauses = pauses::run(&mut context)?,
-            other => unreachable!("{other} is not in the list of scenarios"),
+        // The figures of the others are worth keeping.
+        if let Err(error) = run(&mut context, scenario, &mut results) {
+            eprintln!("compare: {scenario}: {error}");
+            results.failures.push((scenario, error.to_string()));
+        }
+        if let Some(path) = &options.json {
+            let text = format!("{:#}\n", report::raw(options, &machine, &results));
+            std::fs::write(path, text).map_err(|error| Error::from(error).during(path.display()))?;
         }
     }
-    let machine = Machine::read();
-    if let Some(path) = &options.json {
-        let text = format!("{:#}\n", report::raw(options, &machine, &results));
-        std::fs::write(path, text).map_err(|error| Error::from(error).during(path.display()))?;
-    }
     print!("{}", report::markdown(options, &machine, &results));
+    match &results.failures[..] {
+        [] => Ok(()),
+        failures => fail!("{} of {} scenarios failed", failures.len(), options.scenarios.len()),
+    }
+}
+
+fn run(context: &mut Context<'_>, scenario: &str, results: &mut Results) -> Result<()> {
+    match scenario {
+        "throughput" => results.throughput = throughput::run(context)?,
+        "memory" => results.memory = memory::run(context, false)?,
+        "memory-sweep" => results.memory_sweep = memory::run(context, true)?,
+        "idle" => results.idle = idle::run(context)?,
+        "stall" => results.stall = stall::run(context)?,
+        "scan" => results.scan = scan::run(context)?,
+        "churn" => results.churn = churn::run(context)?,
+        "overshoot" => results.overshoot = overshoot::run(context)?,
+        "stale" => results.stale = stale::run(context)?,
+        "big-keyspace" => results.big_keyspace = big_keyspace::run(context)?,
+        "pauses" => results.pauses = pauses::run(context)?,
+        other => unreachable!("{other} is not in the list of scenarios"),
+    }
     Ok(())
 }
 

@@ -268,6 +268,7 @@ impl Reactor {
         if self.ticks_done.is_multiple_of(4) {
             if self.core == 0 {
                 self.shared.refresh_rates(self.now_ms);
+                self.shared.watch_limit();
             }
             self.check_connections();
         }

@@ -2,9 +2,7 @@
 
 use super::ledger::{Cut, FRAMES, GRANULES, Ledger};
 use super::{ArenaMemory, BLOCK_BYTES, GRANULE_BYTES};
-use crate::limits::{
-    LEAVING_CHUNKS, SPARSE_PERCENT, SPARSE_SLACK_CHUNKS, STOCK_CHUNKS_MAX, STOCK_PART,
-};
+use crate::limits::{LEAVING_CHUNKS, SPARSE_PERCENT, SPARSE_SLACK_CHUNKS, STOCK_CHUNKS_MAX, STOCK_PART};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use memmap2::{Advice, MmapMut, MmapOptions};

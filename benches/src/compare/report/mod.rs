@@ -26,6 +26,8 @@ pub struct Results {
     pub stale: Vec<stale::Row>,
     pub big_keyspace: Vec<Cell>,
     pub pauses: Vec<pauses::Row>,
+    /// Scenarios that came to no figures, and why.
+    pub failures: Vec<(&'static str, String)>,
 }
 
 /// Where it was measured.
@@ -72,6 +74,9 @@ pub fn markdown(options: &Options, machine: &Machine, results: &Results) -> Stri
     report.stale(&mut out);
     report.big_keyspace(&mut out);
     report.pauses(&mut out);
+    for (scenario, error) in &results.failures {
+        line(&mut out, format_args!("\nNot measured: {scenario}, which failed: {error}"));
+    }
     out
 }
 
