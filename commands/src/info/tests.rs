@@ -22,7 +22,8 @@ const CONTRACT: &[(&str, &str)] = &[
         "used_memory used_memory_human used_memory_rss used_memory_peak used_memory_peak_perc used_memory_overhead \
          used_memory_dataset used_memory_lua used_memory_scripts number_of_cached_scripts total_system_memory maxmemory \
          maxmemory_human maxmemory_policy=noeviction allocator_allocated allocator_active allocator_resident \
-         mem_fragmentation_ratio mem_clients_normal mem_allocator=mimalloc lazyfree_pending_objects lazyfreed_objects",
+         mem_fragmentation_ratio mem_clients_normal mem_allocator=mimalloc lazyfree_pending_objects lazyfreed_objects \
+         table_memory_used table_memory_held table_memory_stocked active_defrag_running=0",
     ),
     (
         "Persistence",
