@@ -19,18 +19,33 @@ use smallvec::SmallVec;
 pub struct Participant<'s> {
     store: &'s Store,
     member: Member,
+    contention: Contention,
+}
+
+/// How often a participant met another one in a stripe, since it joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contention {
+    /// Accesses that had to wait for the stripe.
+    pub waits: u64,
+    /// Prefetch hints left out because the stripe was locked.
+    pub hints_skipped: u64,
 }
 
 impl<'s> Participant<'s> {
     pub(crate) fn new(store: &'s Store) -> Self {
-        Self { store, member: store.exclusion.join() }
+        Self { store, member: store.exclusion.join(), contention: Contention::default() }
     }
 
     /// Begins a batch. While it lives nobody gets exclusive access, so it should be short (some 100 us).
     #[inline]
     pub fn batch(&mut self) -> Access<'_> {
         self.store.exclusion.enter(self.member);
-        Access { store: self.store, member: self.member, held: Held::Nothing }
+        Access { store: self.store, member: self.member, held: Held::Nothing, contention: &mut self.contention }
+    }
+
+    /// How often it met others.
+    pub fn contention(&self) -> Contention {
+        self.contention
     }
 }
 
@@ -56,6 +71,7 @@ pub struct Access<'s> {
     pub(crate) store: &'s Store,
     member: Member,
     pub(crate) held: Held<'s>,
+    contention: &'s mut Contention,
 }
 
 impl Drop for Access<'_> {
@@ -120,7 +136,14 @@ impl<'s> Access<'s> {
 
     pub(crate) fn with_stripe<R>(&mut self, index: usize, act: impl FnOnce(&mut Stripe) -> R) -> R {
         match &mut self.held {
-            Held::Nothing | Held::All { .. } => act(&mut self.store.stripes[index].0.lock()),
+            Held::Nothing | Held::All { .. } => {
+                let stripe = &self.store.stripes[index].0;
+                let mut stripe = stripe.try_lock().unwrap_or_else(|| {
+                    self.contention.waits += 1;
+                    stripe.lock()
+                });
+                act(&mut stripe)
+            }
             Held::Stripes(held) => {
                 let at = held
                     .binary_search_by_key(&(index as u32), |(stripe, _)| *stripe)
@@ -146,6 +169,8 @@ impl<'s> Access<'s> {
             }
         } else if let Some(stripe) = store.stripes[index].0.try_lock() {
             hint(&stripe);
+        } else {
+            self.contention.hints_skipped += 1;
         }
     }
 

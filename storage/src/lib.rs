@@ -35,7 +35,7 @@ mod table;
 mod time;
 mod value;
 
-pub use access::{Access, DbStats, Participant, StoreCounts, Watch};
+pub use access::{Access, Contention, DbStats, Participant, StoreCounts, Watch};
 pub use arena::{ArenaMemory, arena_memory, keep_stock};
 pub use hash::{Hasher, KeyHash};
 pub use memory::good_size;

@@ -20,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let result = Options::from_args().and_then(|options| {
         // As in the server; begun here, it may run on any core.
-        std::thread::spawn(|| storage::keep_stock());
+        std::thread::spawn(storage::keep_stock);
         if let Some(core) = options.core {
             stay_on(core).map_err(|error| format!("cannot run on core {core}: {error}"))?;
         }

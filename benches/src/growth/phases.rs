@@ -45,6 +45,7 @@ pub fn run(options: &Options) -> io::Result<String> {
     );
     line(&mut out, format_args!("- reading the counter takes {:.1} ns, which every step includes", run.counter_ns()));
     let base = resident()?;
+    run.floor(&mut out)?;
     run.grow(&mut out)?;
     let payload = (KEY_LEN + options.value_size) as f64;
     let beyond = |bytes: f64| bytes / options.keys as f64 - payload;
@@ -106,6 +107,20 @@ impl Run<'_> {
             }
         }
         Ok(ticks)
+    }
+
+    /// What the machine itself adds: steps that do nothing for about as long as an insert takes.
+    fn floor(&mut self, out: &mut String) -> io::Result<()> {
+        const WAIT_NS: u64 = 500;
+        let clock = self.clock.clone();
+        let mut steps = Steps::start(self.options.look_above_ns)?;
+        let wait = |_: &mut Access<'_>, _, _, _: &[u8; KEY_LEN], _: &Cx| {
+            let begin = clock.raw();
+            while clock.delta_as_nanos(begin, clock.raw()) < WAIT_NS {}
+        };
+        self.timed("waiting", &mut steps, self.options.keys, |_, step| step, wait, |_| 0)?;
+        steps.report(out, "Noise floor: steps that only wait 500 ns", false);
+        Ok(())
     }
 
     /// Part one: every key is stored once.
