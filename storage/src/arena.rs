@@ -1,8 +1,9 @@
-//! The memory that tables are made of: blocks of 128 bytes to 4 KiB, cut from chunks of 2 MiB.
+//! The memory that tables are made of: blocks of 128 bytes to 32 KiB, cut from chunks of 2 MiB.
 //!
 //! Why not straight from the allocator: chunks can be touched before they are needed, by a thread that has time for it
 //! ([`keep_stock`]), so that growing waits for no page of the system; a chunk that holds little can be emptied, since
-//! whoever owns a block can ask whether it should [move](is_leaving); and blocks of all sizes share frames of 4 KiB.
+//! whoever owns a block can ask whether it should [move](is_leaving); and blocks of all sizes
+//! share frames: blocks of up to 4 KiB frames of that size, longer ones frames of 32 KiB.
 //!
 //! One arena per process, as the allocator behind it. All bytes of a block are initialised, though not to anything.
 //!
@@ -19,10 +20,42 @@ mod ledger;
 pub use chunks::{arena_memory, keep_stock};
 pub(crate) use chunks::{begin_or_end_moving, give, is_leaving, pass, take};
 
-/// Every block is a multiple of this many bytes, and begins at one.
-pub(crate) const GRANULE_BYTES: usize = 128;
-/// The longest block.
-pub(crate) const BLOCK_BYTES: usize = 4096;
+/// What blocks are cut in multiples of; each in chunks of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grain {
+    /// 128 bytes, for blocks up to 4 KiB.
+    Fine,
+    /// 1 KiB, for longer ones up to 32 KiB.
+    Coarse,
+}
+
+impl Grain {
+    /// That of a block of `bytes`.
+    const fn of(bytes: usize) -> Self {
+        if bytes <= Self::Fine.longest() { Self::Fine } else { Self::Coarse }
+    }
+
+    /// Bytes of a granule.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Fine => 128,
+            Self::Coarse => 1024,
+        }
+    }
+
+    /// Bytes of the longest block.
+    pub const fn longest(self) -> usize {
+        32 * self.bytes()
+    }
+}
+
+/// The longest block of all.
+pub(crate) const LONGEST_BYTES: usize = Grain::Coarse.longest();
+
+/// Bytes of the smallest block with room for `bytes`, which are more than 0; `None` if none is as long.
+pub(crate) const fn rounded(bytes: usize) -> Option<usize> {
+    if bytes <= LONGEST_BYTES { Some(bytes.next_multiple_of(Grain::of(bytes).bytes())) } else { None }
+}
 
 /// Memory of all stores' tables in this process, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,4 +68,6 @@ pub struct ArenaMemory {
     pub stocked: u64,
     /// In chunks that are being emptied to be given back; part of `held`.
     pub leaving: u64,
+    /// Of lists that say what of the chunks is free.
+    pub lists: u64,
 }

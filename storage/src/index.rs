@@ -5,7 +5,7 @@
 //! of either is moved to its own other bucket. As the tag is all that placing needs, slots move without a look at the
 //! record. Buckets fill to about 88 % on the mean.
 
-use crate::arena::{self, GRANULE_BYTES};
+use crate::arena::{self, Grain};
 use crate::pages::Spot;
 use core::ptr::NonNull;
 
@@ -186,7 +186,7 @@ const ADDRESS_MASK: u64 = ((1 << LEN_SHIFT) - 1) & !COUNT_MASK;
 
 const _: () = assert!(align_of::<Bucket>() == 1 << COUNT_BITS);
 
-const BUCKETS_PER_GRANULE: usize = GRANULE_BYTES / size_of::<Bucket>();
+const BUCKETS_PER_GRANULE: usize = Grain::Fine.bytes() / size_of::<Bucket>();
 
 /// Sizes in buckets: whole granules, in steps of an eighth to a quarter.
 fn size_for(buckets: usize) -> usize {
@@ -494,11 +494,12 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_size_classes() {
-        for buckets in 0..=64 {
+    fn sizes_are_those_of_blocks() {
+        for buckets in 1..=64 {
             let bytes = size_for(buckets) * 64;
-            assert!(size_for(buckets) >= buckets);
-            assert!(bytes == 0 || crate::memory::good_size(bytes) == bytes, "{buckets}");
+            assert!(size_for(buckets) >= buckets && size_for(buckets) <= buckets * 5 / 4 + 1);
+            assert_eq!(crate::arena::rounded(bytes), Some(bytes), "{buckets}");
         }
+        assert_eq!(size_for(0), 0);
     }
 }

@@ -11,6 +11,7 @@
 
 mod access;
 mod arena;
+mod block;
 mod evict;
 mod exclusive;
 mod hash;

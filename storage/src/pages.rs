@@ -4,11 +4,12 @@
 //! grows in steps of 512 bytes (the first one of all by doubling, from 128 bytes), so that little is held beyond what is
 //! used. Released records leave holes that only laying all of them out anew closes; the owner decides when.
 
-use crate::arena::{self, BLOCK_BYTES, GRANULE_BYTES};
+use crate::arena::{self, Grain};
 use core::ptr::{self, NonNull};
 
 /// Bytes of a full page.
-pub(crate) const PAGE_BYTES: usize = BLOCK_BYTES;
+pub(crate) const PAGE_BYTES: usize = Grain::Fine.longest();
+const GRANULE_BYTES: usize = Grain::Fine.bytes();
 /// Pages of one segment: their addresses and that of the index lie in one cache line, and moving 16 KiB of records in a
 /// split takes some 15 us.
 pub(crate) const PAGES: usize = 4;

@@ -7,6 +7,7 @@
 //! Holes in the pages are closed by laying all records out anew, when they make up a twelfth of the pages, so that the
 //! cost per removed record is bounded.
 
+use crate::block::{self, Block};
 use crate::hash::{Hasher, Place, SHORT_TAG_FROM};
 use crate::index::{Found, Index, Word};
 use crate::limits::{REAP_PAUSE_S, SEGMENT_ENTRIES, STASH_PERCENT};
@@ -29,7 +30,7 @@ pub(crate) const NEVER: u32 = u32::MAX;
 struct Stashed {
     tag: u16,
     word: Word,
-    block: Box<[u8]>,
+    block: Block,
 }
 
 /// Nearly always empty: one word then.
@@ -91,7 +92,7 @@ fn resolved(stored: &[u8]) -> &[u8] {
 }
 
 fn outside_bytes(stored: &[u8]) -> u64 {
-    let block = if stub::is_stub(stored) { good_size(stub::block(stored).len()) as u64 } else { 0 };
+    let block = if stub::is_stub(stored) { stub::block(stored).len() as u64 } else { 0 };
     block + Record::at(resolved(stored)).shared_bytes()
 }
 
@@ -100,8 +101,8 @@ fn is_owner(stored: &[u8]) -> bool {
 }
 
 /// A block that holds `new`.
-fn boxed(new: NewRecord<'_>) -> Box<[u8]> {
-    let mut block = vec![0; good_size(new.len())].into_boxed_slice();
+fn boxed(new: NewRecord<'_>) -> Block {
+    let mut block = Block::with_room(new.len());
     new.write(&mut block);
     block
 }
@@ -283,7 +284,7 @@ impl Segment {
             }
             Some(stashed) => {
                 let block = &self.stashed()[stashed].block;
-                good_size(block.len()) as u64 + Record::at(block).shared_bytes()
+                block.len() as u64 + Record::at(block).shared_bytes()
             }
         }
     }
@@ -363,26 +364,20 @@ impl Segment {
         }
     }
 
-    fn stash(&mut self, tag: u16, word: Word, block: Box<[u8]>) {
+    fn stash(&mut self, tag: u16, word: Word, block: Block) {
         if self.index.positions() == 0 {
             self.index = Index::for_entries(1);
         }
         self.index.mark_overflow(tag);
-        self.outside += good_size(block.len()) as u64 + Record::at(&block).shared_bytes();
+        self.outside += block.len() as u64 + Record::at(&block).shared_bytes();
         self.stashed_mut().push(Stashed { tag, word, block });
     }
 
     /// Takes a record out of the pages into a block, with what it owns.
-    fn take_out(&mut self, spot: Spot) -> Box<[u8]> {
+    fn take_out(&mut self, spot: Spot) -> Block {
         let stored = self.pages.rest(spot);
         let (len, owner, outside) = (stored_len(stored), is_owner(stored), outside_bytes(stored));
-        let block = if stub::is_stub(stored) {
-            stub::take(stored)
-        } else {
-            let mut block = vec![0; good_size(len)].into_boxed_slice();
-            block[..len].copy_from_slice(&stored[..len]);
-            block
-        };
+        let block = if stub::is_stub(stored) { stub::take(stored) } else { Block::of(&stored[..len]) };
         self.pages.release(len);
         self.owners -= u32::from(owner);
         self.outside -= outside;
@@ -446,7 +441,7 @@ impl Segment {
         let bytes = self.bytes_mut(position);
         let block = bytes.len();
         record::overwrite(bytes, value, deadline, |old, new| {
-            if in_page { rounded(old) == rounded(new) } else { good_size(new) == block }
+            if in_page { rounded(old) == rounded(new) } else { block::size_for(new) == block }
         })
     }
 

@@ -6,7 +6,8 @@
 //!
 //! A stub owns its block until [`take`]n, once; whoever moves a stub's bytes moves that ownership.
 
-use core::ptr;
+use crate::block::Block;
+use core::ptr::NonNull;
 
 /// Bytes of a stub.
 pub(crate) const BYTES: usize = 16;
@@ -21,39 +22,47 @@ pub(crate) fn is_stub(stored: &[u8]) -> bool {
 }
 
 /// Writes a stub that owns `block`.
-pub(crate) fn write(to: &mut [u8], block: Box<[u8]>) {
-    let len = u32::try_from(block.len()).expect("blocks hold a key and an inline value, below 4 GiB");
+pub(crate) fn write(to: &mut [u8], block: Block) {
+    let (at, len) = block.into_raw();
     to[0] = FLAGS;
     to[1..4].fill(0);
-    to[4..8].copy_from_slice(&len.to_le_bytes());
-    to[8..BYTES].copy_from_slice(&Box::into_raw(block).cast::<u8>().expose_provenance().to_le_bytes());
+    to[4..8].copy_from_slice(&u32::try_from(len).expect("blocks hold a key and an inline value").to_le_bytes());
+    to[8..BYTES].copy_from_slice(&(at.expose_provenance().get() as u64).to_le_bytes());
 }
 
-fn parts(stored: &[u8]) -> (*mut u8, usize) {
+fn parts(stored: &[u8]) -> (NonNull<u8>, usize) {
     assert!(is_stub(stored));
     let len = u32::from_le_bytes(stored[4..8].try_into().expect("four bytes"));
     let address = u64::from_le_bytes(stored[8..BYTES].try_into().expect("eight bytes"));
-    (ptr::with_exposed_provenance_mut(address as usize), len as usize)
+    let at = core::ptr::with_exposed_provenance_mut(address as usize);
+    (NonNull::new(at).expect("the address of a block"), len as usize)
 }
 
 /// The block.
 pub(crate) fn block(stored: &[u8]) -> &[u8] {
     let (at, len) = parts(stored);
-    // SAFETY: address and length are those of a box given up to `write`, which the stub owns; its bytes are written only
-    // through `block_mut`, with the stub borrowed mutably.
-    unsafe { core::slice::from_raw_parts(at, len) }
+    // SAFETY: address and length are those of a block given up to `write`, which the stub owns; its bytes are written
+    // only through `block_mut`, with the stub borrowed mutably.
+    unsafe { core::slice::from_raw_parts(at.as_ptr(), len) }
 }
 
 /// The block, to be written.
 pub(crate) fn block_mut(stored: &mut [u8]) -> &mut [u8] {
     let (at, len) = parts(stored);
     // SAFETY: as in `block`, and the stub is borrowed mutably.
-    unsafe { core::slice::from_raw_parts_mut(at, len) }
+    unsafe { core::slice::from_raw_parts_mut(at.as_ptr(), len) }
 }
 
 /// Takes the block away from a stub, whose bytes must not be read as a stub afterwards.
-pub(crate) fn take(stored: &[u8]) -> Box<[u8]> {
+pub(crate) fn take(stored: &[u8]) -> Block {
     let (at, len) = parts(stored);
-    // SAFETY: address and length are those of a box given up to `write`, taken back once (the caller's promise).
-    unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(at, len)) }
+    // SAFETY: address and length are those of a block given up to `write`, taken back once (the caller's promise).
+    unsafe { Block::from_raw(at, len) }
+}
+
+/// Moves the block of a stub out of memory that is being emptied.
+pub(crate) fn move_out(stored: &mut [u8]) {
+    let old = take(stored);
+    // Whichever it is, it is the stub's again: the copy drops the old one.
+    write(stored, if old.is_leaving() { Block::of(&old) } else { old });
 }

@@ -18,15 +18,11 @@ fn allocated() -> i64 {
     ALLOCATED.get()
 }
 
-/// What tables took: allocations and blocks of the arena. Not counted is the arena's list of its blocks, some KiB for
-/// each chunk.
+/// What tables took: allocations and blocks of the arena. Its lists of what is free are not counted.
 fn taken() -> i64 {
     let arena = arena_memory();
-    allocated() + arena.used as i64 - (arena.held / CHUNK_BYTES) as i64 * good_size(LIST_BYTES) as i64
+    allocated() + arena.used as i64 - arena.lists as i64
 }
-
-const CHUNK_BYTES: u64 = 2 << 20;
-const LIST_BYTES: usize = 512 * 12;
 
 // SAFETY: every call is handed on to the system's allocator as it is.
 unsafe impl GlobalAlloc for Counting {

@@ -1,20 +1,21 @@
 //! Chunks: mapped, touched ahead, emptied and given back.
 
-use super::ledger::{Cut, FRAMES, GRANULES, Ledger};
-use super::{ArenaMemory, BLOCK_BYTES, GRANULE_BYTES};
+use super::ledger::{Cut, GRANULES, Ledger};
+use super::{ArenaMemory, Grain};
 use crate::limits::{LEAVING_CHUNKS, SPARSE_PERCENT, SPARSE_SLACK_CHUNKS, STOCK_CHUNKS_MAX, STOCK_PART};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use memmap2::{Advice, MmapMut, MmapOptions};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// A huge page of most systems.
-const CHUNK_BYTES: usize = FRAMES as usize * BLOCK_BYTES;
+const CHUNK_BYTES: usize = 2 << 20;
 /// Least size of a page of the system.
 const SYSTEM_PAGE_BYTES: usize = 4096;
 
-const _: () = assert!(GRANULES as usize * GRANULE_BYTES == BLOCK_BYTES);
-const _: () = assert!(size_of::<Head>() <= GRANULE_BYTES);
+const _: () = assert!(size_of::<Head>() <= Grain::Fine.bytes());
+const _: () = assert!(Grain::Fine.longest() == GRANULES as usize * Grain::Fine.bytes());
+const _: () = assert!(Grain::Coarse.longest() == GRANULES as usize * Grain::Coarse.bytes());
 
 /// What the first granule of a chunk holds. A chunk begins at a multiple of its size, so any block leads to it.
 struct Head {
@@ -62,27 +63,49 @@ impl Chunk {
 }
 
 struct Arena {
+    grain: Grain,
     ledger: Ledger,
     /// By number.
     chunks: Vec<Option<Chunk>>,
-    /// Touched, and waiting for use.
-    stock: Vec<Chunk>,
     /// Chunks chosen to leave, the sparsest last; they begin to a few at a time.
     chosen: Vec<u32>,
 }
 
-static ARENA: Mutex<Arena> =
-    Mutex::new(Arena { ledger: Ledger::new(), chunks: Vec::new(), stock: Vec::new(), chosen: Vec::new() });
+/// Locked one by one, or in this order.
+static FINE: Mutex<Arena> = Mutex::new(Arena::new(Grain::Fine));
+static COARSE: Mutex<Arena> = Mutex::new(Arena::new(Grain::Coarse));
+/// Touched chunks that wait for use by either; locked last.
+static STOCK: Mutex<Vec<Chunk>> = Mutex::new(Vec::new());
+static STOCKED: AtomicUsize = AtomicUsize::new(0);
 /// Signalled when the stock runs low.
 static DEMAND: Condvar = Condvar::new();
 /// The number of the last round of moving, and whether it goes on.
 static ROUND: AtomicU32 = AtomicU32::new(0);
 static MOVING: AtomicBool = AtomicBool::new(false);
 
+fn arena(grain: Grain) -> &'static Mutex<Arena> {
+    match grain {
+        Grain::Fine => &FINE,
+        Grain::Coarse => &COARSE,
+    }
+}
+
+fn with_stock<R>(act: impl FnOnce(&mut Vec<Chunk>) -> R) -> R {
+    let mut stock = STOCK.lock();
+    let result = act(&mut stock);
+    STOCKED.store(stock.len(), Ordering::Relaxed);
+    result
+}
+
 impl Arena {
+    const fn new(grain: Grain) -> Self {
+        let frames = CHUNK_BYTES / grain.longest();
+        Self { grain, ledger: Ledger::new(frames as u32), chunks: Vec::new(), chosen: Vec::new() }
+    }
+
     fn add(&mut self) {
         // The first one of a process that may never need much is touched page by page.
-        let mut chunk = self.stock.pop().unwrap_or_else(|| Chunk::map(self.ledger.held() > 0));
+        let mut chunk = with_stock(Vec::pop).unwrap_or_else(|| Chunk::map(self.ledger.held() > 0));
         let number = self.ledger.add();
         chunk.begin(number);
         if self.chunks.len() <= number as usize {
@@ -93,8 +116,8 @@ impl Arena {
 
     /// Chunks to have in stock: none while the first one is hardly used, then a part of those there are.
     fn stock_wanted(&self) -> usize {
-        match self.ledger.used() as usize * GRANULE_BYTES {
-            used if used < CHUNK_BYTES / 2 => 0,
+        match self.ledger.used() {
+            used if used < self.ledger.granules_of_chunk() / 2 => 0,
             _ => (self.ledger.held() / STOCK_PART).clamp(1, STOCK_CHUNKS_MAX),
         }
     }
@@ -105,8 +128,8 @@ impl Arena {
         for number in empty {
             self.ledger.remove(number);
             let chunk = self.chunks[number as usize].take().expect("a chunk there is");
-            if self.stock.len() < self.stock_wanted() {
-                self.stock.push(chunk);
+            if STOCKED.load(Ordering::Relaxed) < self.stock_wanted() {
+                with_stock(|stock| stock.push(chunk));
             }
         }
     }
@@ -114,7 +137,7 @@ impl Arena {
     /// Chooses the sparsest chunks to leave, if too much is free: as many as the others can take in, with some to spare.
     fn choose(&mut self) {
         let (used, held) = (self.ledger.used(), self.ledger.held() as u64);
-        let per_chunk = u64::from(FRAMES * GRANULES);
+        let per_chunk = self.ledger.granules_of_chunk();
         if held * per_chunk * 100 < used * SPARSE_PERCENT + SPARSE_SLACK_CHUNKS * per_chunk * 100 {
             return;
         }
@@ -132,25 +155,37 @@ impl Arena {
         }
         self.chosen.reverse();
     }
+
+    /// Lets the next few of the chosen chunks leave.
+    fn begin_to_leave(&mut self) {
+        for number in self.chosen.split_off(self.chosen.len().saturating_sub(LEAVING_CHUNKS)) {
+            // Chosen in an earlier call, it may be empty and gone since, or another one under its number.
+            let Some(chunk) = &self.chunks[number as usize] else { continue };
+            // SAFETY: the head was written when the chunk was added.
+            unsafe { chunk.start.as_ref() }.leaving.store(true, Ordering::Relaxed);
+            self.ledger.leave(number);
+        }
+    }
 }
 
-/// A block of `bytes`, a multiple of the granule up to the longest block; aligned to the granule.
+/// A block of `bytes`, which is one of the [rounded](super::rounded) sizes; aligned to the fine grain.
 pub(crate) fn take(bytes: usize) -> NonNull<u8> {
-    debug_assert!(bytes.is_multiple_of(GRANULE_BYTES));
-    let granules = (bytes / GRANULE_BYTES) as u32;
-    let mut arena = ARENA.lock();
+    let grain = Grain::of(bytes);
+    debug_assert!(bytes.is_multiple_of(grain.bytes()));
+    let granules = (bytes / grain.bytes()) as u32;
+    let mut arena = arena(grain).lock();
     let cut = loop {
         match arena.ledger.take(granules) {
             Some(cut) => break cut,
             None => arena.add(),
         }
     };
-    if arena.stock.len() < arena.stock_wanted() {
+    if STOCKED.load(Ordering::Relaxed) < arena.stock_wanted() {
         DEMAND.notify_one();
     }
     let chunk = arena.chunks[cut.chunk as usize].as_ref().expect("a chunk there is");
     // SAFETY: the ledger cuts blocks inside the chunk.
-    unsafe { chunk.start.cast::<u8>().add(cut.granule as usize * GRANULE_BYTES) }
+    unsafe { chunk.start.cast::<u8>().add(cut.granule as usize * grain.bytes()) }
 }
 
 /// The head of a block's chunk.
@@ -170,8 +205,9 @@ unsafe fn head<'a>(at: NonNull<u8>) -> &'a Head {
 pub(crate) unsafe fn give(at: NonNull<u8>, bytes: usize) {
     // SAFETY: the caller's promise.
     let chunk = unsafe { head(at) }.number;
-    let granule = (at.addr().get() % CHUNK_BYTES / GRANULE_BYTES) as u32;
-    ARENA.lock().ledger.give(Cut { chunk, granule }, (bytes / GRANULE_BYTES) as u32);
+    let grain = Grain::of(bytes);
+    let granule = (at.addr().get() % CHUNK_BYTES / grain.bytes()) as u32;
+    arena(grain).lock().ledger.give(Cut { chunk, granule }, (bytes / grain.bytes()) as u32);
 }
 
 /// Whether a block lies in a chunk that is being emptied: its owner should copy it to a new block and give it back.
@@ -192,24 +228,19 @@ pub(crate) fn pass() -> u32 {
 /// Housekeeping, to be called some ten times a second: gives empty chunks back, and begins a round of moving when too
 /// much of the chunks is free. Some 100 us at most.
 pub(crate) fn begin_or_end_moving() {
-    let Some(mut arena) = ARENA.try_lock() else { return };
-    let arena = &mut *arena;
-    arena.remove_empty();
-    if arena.chosen.is_empty() && arena.ledger.leaving() == 0 {
+    let (Some(mut fine), Some(mut coarse)) = (FINE.try_lock(), COARSE.try_lock()) else { return };
+    let mut arenas: [&mut Arena; 2] = [&mut fine, &mut coarse];
+    arenas.iter_mut().for_each(|arena| arena.remove_empty());
+    let all_chosen_left = |arenas: &[&mut Arena]| arenas.iter().all(|arena| arena.chosen.is_empty());
+    if all_chosen_left(&arenas) && arenas.iter().all(|arena| arena.ledger.leaving() == 0) {
         MOVING.store(false, Ordering::Relaxed);
-        arena.choose();
+        arenas.iter_mut().for_each(|arena| arena.choose());
     }
-    if arena.chosen.is_empty() || MOVING.load(Ordering::Relaxed) {
+    if all_chosen_left(&arenas) {
         return;
     }
-    for number in arena.chosen.split_off(arena.chosen.len().saturating_sub(LEAVING_CHUNKS)) {
-        // Chosen in an earlier call, it may be empty and gone since, or another one under its number.
-        let Some(chunk) = &arena.chunks[number as usize] else { continue };
-        // SAFETY: the head was written when the chunk was added.
-        unsafe { chunk.start.as_ref() }.leaving.store(true, Ordering::Relaxed);
-        arena.ledger.leave(number);
-    }
-    if arena.chosen.is_empty() {
+    arenas.iter_mut().for_each(|arena| arena.begin_to_leave());
+    if all_chosen_left(&arenas) {
         ROUND.store(ROUND.load(Ordering::Relaxed).wrapping_add(1).max(1), Ordering::Relaxed);
         MOVING.store(true, Ordering::Relaxed);
     }
@@ -218,31 +249,43 @@ pub(crate) fn begin_or_end_moving() {
 /// Keeps chunks in stock, for ever: to be run by a thread of its own.
 pub fn keep_stock() {
     loop {
-        let mut arena = ARENA.lock();
-        while arena.stock.len() >= arena.stock_wanted() {
-            DEMAND.wait(&mut arena);
+        let wanted = [&FINE, &COARSE].map(|arena| arena.lock().stock_wanted());
+        let mut stock = STOCK.lock();
+        if stock.len() >= wanted[0].max(wanted[1]) {
+            // A signal given just before was in vain; the next block taken gives another.
+            DEMAND.wait(&mut stock);
+            continue;
         }
-        drop(arena);
+        drop(stock);
         let mut chunk = Chunk::map(true);
         chunk.touch();
-        ARENA.lock().stock.push(chunk);
+        with_stock(|stock| stock.push(chunk));
     }
 }
 
 /// What the tables of all stores in this process take.
 pub fn arena_memory() -> ArenaMemory {
-    let arena = ARENA.lock();
     let chunks = |count: usize| (count * CHUNK_BYTES) as u64;
-    ArenaMemory {
-        used: arena.ledger.used() * GRANULE_BYTES as u64,
+    let of = |arena: MutexGuard<'_, Arena>| ArenaMemory {
+        used: arena.ledger.used() * arena.grain.bytes() as u64,
         held: chunks(arena.ledger.held()),
-        stocked: chunks(arena.stock.len()),
+        stocked: 0,
         leaving: chunks(arena.ledger.leaving()),
+        lists: arena.ledger.bytes() as u64,
+    };
+    let (fine, coarse) = (of(FINE.lock()), of(COARSE.lock()));
+    ArenaMemory {
+        used: fine.used + coarse.used,
+        held: fine.held + coarse.held,
+        stocked: chunks(STOCKED.load(Ordering::Relaxed)),
+        leaving: fine.leaving + coarse.leaving,
+        lists: fine.lists + coarse.lists,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{LONGEST_BYTES, rounded};
     use super::*;
 
     /// Blocks can be written whole, lie where they should, and keep their bytes while others come and go.
@@ -250,9 +293,9 @@ mod tests {
     fn blocks_keep_their_bytes() {
         let mut blocks = Vec::new();
         for turn in 0usize..6000 {
-            let bytes = (1 + turn * 7 % 32) * GRANULE_BYTES;
+            let bytes = rounded(1 + turn * 97 % LONGEST_BYTES).expect("not too long");
             let at = take(bytes);
-            assert!(at.addr().get().is_multiple_of(GRANULE_BYTES));
+            assert!(at.addr().get().is_multiple_of(Grain::Fine.bytes()));
             // SAFETY: a block of that many bytes.
             unsafe { at.write_bytes(turn as u8, bytes) };
             blocks.push((at, bytes, turn as u8));

@@ -1,13 +1,11 @@
 //! Which parts of which chunks are free: numbers only, no memory.
 //!
-//! A chunk is 512 *frames* of 4 KiB, a frame 32 *granules* of 128 bytes, one bit each. Blocks are 1 to 32 granules of one
-//! frame. Frames stand in bins by their longest free run, so a block is cut where it fits best: out of the fullest frame
-//! that has a run for it.
+//! A chunk is a number of *frames*, a frame 32 *granules*, one bit each. Blocks are 1 to 32 granules of one frame. Frames
+//! stand in bins by their longest free run, so a block is cut where it fits best: out of the fullest frame that has a run
+//! for it.
 
 /// Granules of a frame, and the longest block.
 pub(super) const GRANULES: u32 = 32;
-/// Frames of a chunk.
-pub(super) const FRAMES: u32 = 512;
 /// Granules that a chunk's head takes, the first of its first frame.
 const HEAD_GRANULES: u32 = 1;
 
@@ -40,6 +38,8 @@ pub(super) struct Cut {
 
 /// See the module's text. Frames are numbered through all chunks.
 pub(super) struct Ledger {
+    /// Frames of a chunk.
+    frames: u32,
     chunks: Vec<Option<Chunk>>,
     vacant: Vec<u32>,
     /// First frame of each bin, by longest free run.
@@ -82,8 +82,10 @@ fn ones(length: u32) -> u32 {
 }
 
 impl Ledger {
-    pub const fn new() -> Self {
+    /// Of chunks of `frames` frames.
+    pub const fn new(frames: u32) -> Self {
         Self {
+            frames,
             chunks: Vec::new(),
             vacant: Vec::new(),
             bins: [NONE; GRANULES as usize + 1],
@@ -109,10 +111,20 @@ impl Ledger {
         self.leaving
     }
 
+    /// Granules of a chunk.
+    pub fn granules_of_chunk(&self) -> u64 {
+        u64::from(self.frames * GRANULES)
+    }
+
+    /// Bytes of the lists of frames.
+    pub fn bytes(&self) -> usize {
+        self.held * self.frames as usize * size_of::<Frame>()
+    }
+
     /// Adds a chunk; gives its number, which may be that of one removed.
     pub fn add(&mut self) -> u32 {
         let empty = Frame { free: u32::MAX, next: NONE, prev: NONE };
-        let mut frames = vec![empty; FRAMES as usize].into_boxed_slice();
+        let mut frames = vec![empty; self.frames as usize].into_boxed_slice();
         frames[0].free &= !ones(HEAD_GRANULES);
         let chunk = Some(Chunk { frames, used: 0, leaving: false });
         let number = match self.vacant.pop() {
@@ -127,7 +139,7 @@ impl Ledger {
         };
         self.held += 1;
         // The first frames end up at the head of the list: memory is used from the chunk's start.
-        (0..FRAMES).rev().for_each(|frame| self.link(number * FRAMES + frame));
+        (0..self.frames).rev().for_each(|frame| self.link(number * self.frames + frame));
         number
     }
 
@@ -136,7 +148,8 @@ impl Ledger {
     }
 
     fn frame(&mut self, id: u32) -> &mut Frame {
-        &mut self.chunk(id / FRAMES).frames[(id % FRAMES) as usize]
+        let frames = self.frames;
+        &mut self.chunk(id / frames).frames[(id % frames) as usize]
     }
 
     fn link(&mut self, id: u32) {
@@ -182,14 +195,15 @@ impl Ledger {
         let at = first_run(self.frame(id).free, granules);
         self.frame(id).free &= !(ones(granules) << at);
         self.link(id);
-        self.chunk(id / FRAMES).used += granules;
+        let (chunk, frame) = (id / self.frames, id % self.frames);
+        self.chunk(chunk).used += granules;
         self.used += u64::from(granules);
-        Some(Cut { chunk: id / FRAMES, granule: id % FRAMES * GRANULES + at })
+        Some(Cut { chunk, granule: frame * GRANULES + at })
     }
 
     /// Takes a block back.
     pub fn give(&mut self, cut: Cut, granules: u32) {
-        let id = cut.chunk * FRAMES + cut.granule / GRANULES;
+        let id = cut.chunk * self.frames + cut.granule / GRANULES;
         let bits = ones(granules) << (cut.granule % GRANULES);
         assert!(self.frame(id).free & bits == 0, "a block is given back once");
         let leaving = self.chunk(cut.chunk).leaving;
@@ -208,7 +222,7 @@ impl Ledger {
     pub fn leave(&mut self, number: u32) {
         assert!(!core::mem::replace(&mut self.chunk(number).leaving, true), "a chunk leaves once");
         self.leaving += 1;
-        (0..FRAMES).for_each(|frame| self.unlink(number * FRAMES + frame));
+        (0..self.frames).for_each(|frame| self.unlink(number * self.frames + frame));
     }
 
     /// Removes a chunk that holds no block.
@@ -244,6 +258,8 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
+    const FRAMES: u32 = 16;
+
     #[test]
     fn runs() {
         let cases = [(0, 0), (1, 1), (u32::MAX, 32), (0b1011_0111, 3), (0x7FFF_FFFF, 31), (0xF000_000F, 4)];
@@ -261,7 +277,7 @@ mod tests {
         /// Blocks never overlap, and free granules are never lost: against a set of granules.
         #[test]
         fn blocks_are_apart(steps in proptest::collection::vec((0u8..8, 1u32..=32, any::<prop::sample::Index>()), 1..2000)) {
-            let mut ledger = Ledger::new();
+            let mut ledger = Ledger::new(FRAMES);
             let mut blocks: Vec<(Cut, u32)> = Vec::new();
             let mut taken: BTreeSet<(u32, u32)> = BTreeSet::new();
             for (what, granules, which) in steps {

@@ -1,12 +1,12 @@
 //! Blocks straight from the allocator, so that a checker sees each of them.
 
-use super::{ArenaMemory, GRANULE_BYTES};
+use super::{ArenaMemory, Grain};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 
 fn layout(bytes: usize) -> Layout {
-    Layout::from_size_align(bytes, GRANULE_BYTES).expect("blocks are small")
+    Layout::from_size_align(bytes, Grain::Fine.bytes()).expect("blocks are small")
 }
 
 /// A block of `bytes`, a multiple of the granule.

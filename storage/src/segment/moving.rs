@@ -1,10 +1,10 @@
 //! Records on the move: holes closed, segments split and merged. What a record owns moves with its bytes.
 
 use super::{Placing, Segment, Stashed, is_owner, outside_bytes, resolved, stored_len};
+use crate::block::Block;
 use crate::hash::Place;
 use crate::index::Word;
 use crate::limits::SEGMENT_ENTRIES;
-use crate::memory::good_size;
 use crate::pages::{Pages, RECORD_BYTES, Spot, TAIL_STEP, rounded};
 use crate::record::Record;
 use crate::stub;
@@ -36,10 +36,23 @@ impl Segment {
         }
     }
 
-    /// Moves index and pages out of memory that is being emptied. Positions stay.
+    /// Moves all it owns out of memory that is being emptied, but for shared values. Positions stay.
     pub fn move_out(&mut self) {
         self.index.move_out();
         self.pages.move_out();
+        if self.owners > 0 {
+            for (_, _, word) in self.index.iter() {
+                let stored = self.pages.rest_mut(word.spot());
+                if stub::is_stub(stored) {
+                    stub::move_out(stored);
+                }
+            }
+        }
+        for stashed in self.stash.iter_mut().flat_map(|stash| stash.iter_mut()) {
+            if stashed.block.is_leaving() {
+                stashed.block = Block::of(&stashed.block);
+            }
+        }
     }
 
     pub(super) fn close_many_holes(&mut self) {
@@ -81,9 +94,7 @@ impl Segment {
         } else if stub::is_stub(stored) {
             self.stash(tag, word, stub::take(stored));
         } else {
-            let mut block = vec![0; good_size(len)].into_boxed_slice();
-            block[..len].copy_from_slice(&stored[..len]);
-            self.stash(tag, word, block);
+            self.stash(tag, word, Block::of(&stored[..len]));
         }
     }
 
