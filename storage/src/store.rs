@@ -3,7 +3,10 @@
 use crate::access::Participant;
 use crate::exclusive::Exclusion;
 use crate::hash::Hasher;
-use crate::limits::{DATABASES, DRAIN_SEGMENTS, FLUSH_QUANTUM_BYTES, MAX_STRIPES, STRIPE_QUANTUM_BYTES};
+use crate::limits::{
+    DATABASES, DRAIN_SEGMENTS, FLUSH_QUANTUM_BYTES, MAX_STRIPES, STRIPE_LEAST_BYTES, STRIPE_QUANTUM_BYTES,
+    USUAL_STRIPES,
+};
 use crate::policy::Policy;
 use crate::scan::CursorKey;
 use crate::segment::Placing;
@@ -30,13 +33,13 @@ impl Layout {
         Self { stripes, hasher: Hasher::keyed(secret), cursor_secret: draw(secret[0] ^ secret[3], 62) }
     }
 
-    /// Stripes for a memory limit in bytes (0 = none): fewer for small caches, where tables would be tiny.
+    /// Stripes for a memory limit in bytes (0 = none): fewer for small caches, since each stripe evicts for itself, and
+    /// among too few keys it chooses badly.
     pub fn stripes_for(limit_bytes: u64) -> usize {
-        match limit_bytes {
-            1..0x0100_0000 => 16,
-            0x0100_0000..0x0800_0000 => 64,
-            0x0800_0000..0x4000_0000 => 256,
-            _ => 1024,
+        match limit_bytes / STRIPE_LEAST_BYTES {
+            0 if limit_bytes == 0 => USUAL_STRIPES,
+            0 => 1,
+            most => 1 << most.ilog2().min(USUAL_STRIPES.ilog2()),
         }
     }
 }
@@ -266,5 +269,19 @@ impl Memory {
 
     fn queueing(&self) -> bool {
         self.limit() > 0 && self.policy().queues()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Layout;
+
+    #[test]
+    fn stripes_follow_the_limit() {
+        let mib = 1 << 20;
+        let cases = [(0, 1024), (1, 1), (mib, 2), (3 * mib, 4), (16 * mib, 32), (128 * mib, 256), (1 << 40, 1024)];
+        for (limit, stripes) in cases {
+            assert_eq!(Layout::stripes_for(limit), stripes, "{limit}");
+        }
     }
 }

@@ -163,9 +163,12 @@ impl<'t> Client<'t> {
 /// Plays `trace` to a store whose limit makes it hold `capacity` on average, within `tolerance` (a share of it).
 ///
 /// The limit counts the store's own overhead, so it is searched for: first the bytes of a store filled with so much,
-/// then runs over part of the trace, then the whole, again if that went astray.
-pub fn run(trace: &Trace, policy: Policy, capacity: f64, tolerance: f64, stripes: usize) -> Run {
-    let mut limit = Client::new(trace, policy, u64::MAX >> 1, stripes).bytes_of(capacity) as f64;
+/// then runs over part of the trace, then the whole, again if that went astray. Without a number of stripes it has those
+/// of a server with that limit.
+pub fn run(trace: &Trace, policy: Policy, capacity: f64, tolerance: f64, stripes: Option<usize>) -> Run {
+    let bytes = |stripes| Client::new(trace, policy, u64::MAX >> 1, stripes).bytes_of(capacity);
+    let stripes = stripes.unwrap_or_else(|| Layout::stripes_for(bytes(1)));
+    let mut limit = bytes(stripes) as f64;
     let play = |limit: f64, requests: usize| Client::new(trace, policy, (limit as u64).max(1), stripes).play(requests);
     for _ in 0..2 {
         let run = play(limit, trace.len() / 4);

@@ -163,7 +163,7 @@ mod tests {
             seed: 7,
             objects: 4000,
             requests: 48_000,
-            stripes: 4,
+            stripes: Some(4),
             traces: traces.iter().map(|name| (*name).to_owned()).collect(),
             clusters: 2,
             jobs: 2,

@@ -9,7 +9,8 @@ pub struct Options {
     pub seed: u64,
     pub objects: u32,
     pub requests: usize,
-    pub stripes: usize,
+    /// As the server would have them, if none.
+    pub stripes: Option<usize>,
     /// Names of the traces to play; empty: all.
     pub traces: Vec<String>,
     /// How many of the Twitter-like traces there are.
@@ -39,7 +40,13 @@ fn command() -> Command {
             10_000..(1 << 30),
             "Its requests; a Twitter-like trace has a third of them",
         ))
-        .arg(number("stripes", "64", 1..4097, "Stripes of the store, a power of two"))
+        .arg(
+            Arg::new("stripes")
+                .long("stripes")
+                .value_name("N")
+                .value_parser(value_parser!(u64).range(1..4097))
+                .help("Stripes of the store, a power of two [default: what the server takes for the limit]"),
+        )
         .arg(number("jobs", "1", 1..257, "Cache sizes played at a time"))
         .arg(
             Arg::new("trace").long("trace").value_name("NAME").action(ArgAction::Append).help(
@@ -57,7 +64,7 @@ fn command() -> Command {
             Arg::new("quick")
                 .long("quick")
                 .action(ArgAction::SetTrue)
-                .help("A smoke run of seconds: 50,000 objects, 600,000 requests, 4 stripes, three Twitter-like traces"),
+                .help("A smoke run of seconds: 50,000 objects, 600,000 requests, three Twitter-like traces"),
         )
 }
 
@@ -75,9 +82,8 @@ impl Options {
             _ => plain(name),
         };
         let traces: Vec<String> = matches.get_many("trace").into_iter().flatten().cloned().collect();
-        // As many keys a stripe as in a full run.
-        let stripes = number("stripes", 4) as usize;
-        if !stripes.is_power_of_two() {
+        let stripes = matches.get_one::<u64>("stripes").map(|stripes| *stripes as usize);
+        if stripes.is_some_and(|stripes| !stripes.is_power_of_two()) {
             return Err("--stripes must be a power of two".to_owned());
         }
         Ok(Self {

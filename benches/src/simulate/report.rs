@@ -83,7 +83,8 @@ fn size(cell: &Cell) -> String {
 /// The report over the cells of the table.
 pub fn markdown(options: &Options, cells: &[Cell]) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "`simulate {}`, seed {}, {} stripes\n", options.invocation, options.seed, options.stripes);
+    let stripes = options.stripes.map_or("as many as a server with such a limit has".to_owned(), |n| n.to_string());
+    let _ = writeln!(text, "`simulate {}`, seed {}; stripes: {stripes}\n", options.invocation, options.seed);
     let _ = writeln!(
         text,
         "Share of reads that miss, at equal resident payload. Goal: at least {FEWER_THAN_LRU:.0} % fewer misses than LRU, \
