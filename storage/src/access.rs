@@ -404,17 +404,14 @@ impl<'s> Access<'s> {
         });
     }
 
-    /// Reclaims expired entries in `count` stripes from `first` on (wrapping), and a slice of what was flushed, and empties
-    /// chunks of memory that hold little. Returns
+    /// Reclaims expired entries in `count` stripes from `first` on (wrapping), and a slice of what was flushed, and moves
+    /// what lies in memory that [`tend_memory`](crate::tend_memory) wants back. Returns
     /// whether everything due in those stripes was reclaimed.
     pub fn tick(&mut self, first: usize, count: usize, cx: &Cx) -> bool {
         let store = self.store;
         let stripes = store.stripes.len();
         let mut done = !store.free_flushed();
         for index in (0..count.min(stripes)).map(|step| (first % stripes + step) % stripes) {
-            if index == 0 {
-                arena::begin_or_end_moving();
-            }
             let round = arena::pass();
             self.with_stripe(index, |stripe| {
                 for physical in stripe.occupied() {

@@ -3,7 +3,7 @@
 //! Why not straight from the allocator: chunks can be touched before they are needed, by a thread that has time for it
 //! ([`keep_stock`]), so that growing waits for no page of the system; a chunk that holds little can be emptied, since
 //! whoever owns a block can ask whether it should [move](is_leaving); and blocks of all sizes
-//! share frames: blocks of up to 4 KiB frames of that size, longer ones frames of 32 KiB.
+//! share frames: blocks of up to 4 KiB frames of 16 KiB, longer ones frames of 128 KiB.
 //!
 //! One arena per process, as the allocator behind it. All bytes of a block are initialised, though not to anything.
 //!
@@ -17,8 +17,8 @@ mod chunks;
 #[cfg(not(any(loom, plain_blocks)))]
 mod ledger;
 
-pub use chunks::{arena_memory, keep_stock};
-pub(crate) use chunks::{begin_or_end_moving, give, is_leaving, pass, take};
+pub use chunks::{arena_memory, keep_stock, tend_memory};
+pub(crate) use chunks::{give, is_leaving, pass, take};
 
 /// What blocks are cut in multiples of; each in chunks of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

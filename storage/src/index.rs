@@ -186,6 +186,8 @@ const ADDRESS_MASK: u64 = ((1 << LEN_SHIFT) - 1) & !COUNT_MASK;
 
 const _: () = assert!(align_of::<Bucket>() == 1 << COUNT_BITS);
 
+/// As many as its length field tells, in whole granules.
+const BUCKETS_MAX: usize = COUNT_MASK as usize & !1;
 const BUCKETS_PER_GRANULE: usize = Grain::Fine.bytes() / size_of::<Bucket>();
 
 /// Sizes in buckets: whole granules, in steps of an eighth to a quarter.
@@ -195,9 +197,9 @@ fn size_for(buckets: usize) -> usize {
 }
 
 impl Index {
-    /// An empty index with room for `entries`.
+    /// An empty index with room for `entries`, or as many as an index may have room for.
     pub fn for_entries(entries: usize) -> Self {
-        Self::with_buckets(size_for((entries * 100).div_ceil(SLOTS * FULL_PERCENT)))
+        Self::with_buckets(size_for((entries * 100).div_ceil(SLOTS * FULL_PERCENT)).min(BUCKETS_MAX))
     }
 
     fn with_buckets(count: usize) -> Self {
@@ -391,15 +393,17 @@ impl Index {
         index
     }
 
-    /// Moves out of memory that is being emptied. Positions stay.
-    pub fn move_out(&mut self) {
+    /// Moves out of memory that is being emptied; gives the bytes moved. Positions stay.
+    pub fn move_out(&mut self) -> usize {
         // SAFETY: the block taken in `with_buckets`.
-        if self.count() > 0 && unsafe { arena::is_leaving(self.block()) } {
-            let mut index = Self::with_buckets(self.count());
-            index.buckets_mut().clone_from_slice(self.buckets());
-            index.0 |= self.0 & !(ADDRESS_MASK | COUNT_MASK);
-            *self = index;
+        if self.count() == 0 || !unsafe { arena::is_leaving(self.block()) } {
+            return 0;
         }
+        let mut index = Self::with_buckets(self.count());
+        index.buckets_mut().clone_from_slice(self.buckets());
+        index.0 |= self.0 & !(ADDRESS_MASK | COUNT_MASK);
+        *self = index;
+        self.bytes()
     }
 
     /// Asks for the cache line of the bucket a look-up will begin with.

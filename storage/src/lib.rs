@@ -37,7 +37,7 @@ mod time;
 mod value;
 
 pub use access::{Access, Contention, DbStats, Participant, StoreCounts, Watch};
-pub use arena::{ArenaMemory, arena_memory, keep_stock};
+pub use arena::{ArenaMemory, arena_memory, keep_stock, tend_memory};
 pub use hash::{Hasher, KeyHash};
 pub use memory::good_size;
 pub use policy::Policy;

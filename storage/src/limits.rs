@@ -98,13 +98,27 @@ pub const SPARSE_PERCENT: u64 = 115;
 #[cfg(not(any(loom, plain_blocks)))]
 pub const SPARSE_SLACK_CHUNKS: u64 = 4;
 
-/// Chunks that begin to be emptied in one call, with the arena locked: 512 frames each, some 5 us.
+/// Chunks that begin to be emptied in one call, with the arena locked: 128 frames each, some 5 us.
 #[cfg(not(any(loom, plain_blocks)))]
 pub const LEAVING_CHUNKS: usize = 8;
 
-/// Segments whose blocks are looked at in one stripe per tick, to be moved out of chunks that are being emptied: some
-/// 20 us when all have to move.
-pub const MOVE_SEGMENTS: usize = 8;
+/// Part of all chunks that are emptied in one round, if that is more: what is free in them is out of use meanwhile.
+#[cfg(not(any(loom, plain_blocks)))]
+pub const LEAVING_PART: usize = 20;
+
+/// Empty chunks given back in one call: 13 us each where pages are huge, 160 us where they are not.
+#[cfg(not(any(loom, plain_blocks)))]
+pub const REMOVED_CHUNKS: usize = 8;
+
+/// Calls of the housekeeping after which a round of moving that has not come to its end begins anew: a minute.
+#[cfg(not(any(loom, plain_blocks)))]
+pub const ROUND_CALLS: u32 = 600;
+
+/// Segments whose blocks are looked at in one stripe per tick, to be moved out of chunks that are being emptied, and
+/// bytes moved from which on no more are: some 20 us, and a segment of long values (4 MiB at most, 16 KiB each) more.
+pub const MOVE_SEGMENTS: usize = 64;
+/// See [`MOVE_SEGMENTS`].
+pub const MOVE_BYTES: usize = 64 * 1024;
 
 /// Segments of a flushed table freed in one slice: at most 16 * 256 entries that own memory, around 100 us.
 pub const DRAIN_SEGMENTS: usize = 16;

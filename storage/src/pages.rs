@@ -226,13 +226,16 @@ impl Pages {
         unsafe { core::slice::from_raw_parts_mut(at, len) }
     }
 
-    /// Moves out of memory that is being emptied.
-    pub fn move_out(&mut self) {
+    /// Moves out of memory that is being emptied; gives the bytes moved.
+    pub fn move_out(&mut self) -> usize {
+        let mut moved = 0;
         for (page, filled) in self.pages.iter_mut().zip(self.filled) {
             if page.is_leaving() {
                 *page = page.moved(page.size(), usize::from(filled));
+                moved += page.size();
             }
         }
+        moved
     }
 
     /// Asks for all records, in the order of memory: for passes over them in another order.

@@ -7,6 +7,7 @@
 //! A stub owns its block until [`take`]n, once; whoever moves a stub's bytes moves that ownership.
 
 use crate::block::Block;
+use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
 /// Bytes of a stub.
@@ -60,9 +61,15 @@ pub(crate) fn take(stored: &[u8]) -> Block {
     unsafe { Block::from_raw(at, len) }
 }
 
-/// Moves the block of a stub out of memory that is being emptied.
-pub(crate) fn move_out(stored: &mut [u8]) {
-    let old = take(stored);
-    // Whichever it is, it is the stub's again: the copy drops the old one.
-    write(stored, if old.is_leaving() { Block::of(&old) } else { old });
+/// Moves the block of a stub out of memory that is being emptied; gives the bytes moved.
+pub(crate) fn move_out(stored: &mut [u8]) -> usize {
+    // The stub owns it until the copy is there.
+    if !ManuallyDrop::new(take(stored)).is_leaving() {
+        return 0;
+    }
+    let copy = Block::of(block(stored));
+    let moved = copy.len();
+    drop(take(stored));
+    write(stored, copy);
+    moved
 }

@@ -5,7 +5,7 @@
 
 use crate::hash::Place;
 use crate::index::Word;
-use crate::limits::{MAX_DEPTH, MERGE_BYTES, MERGE_ENTRIES, MOVE_SEGMENTS};
+use crate::limits::{MAX_DEPTH, MERGE_BYTES, MERGE_ENTRIES, MOVE_BYTES, MOVE_SEGMENTS};
 use crate::memory::vec_bytes;
 use crate::queues::Queues;
 use crate::record::{NewRecord, Record};
@@ -66,9 +66,9 @@ pub(crate) struct Table {
     bytes: u64,
     /// Where in hash order the next search for the dead begins.
     pub reap_from: u64,
-    /// The last round of moving that is done here, and where in hash order the current one goes on.
-    moved: u32,
-    move_from: u64,
+    /// The last round of moving begun here, and where in hash order it goes on; `None` once done.
+    moving: u32,
+    move_from: Option<u64>,
     queues: Queues,
     /// Set by every change to a live entry; read and cleared by the stripe for its observers.
     pub changed: bool,
@@ -90,8 +90,8 @@ impl Default for Table {
             bytes: 0,
             due: NEVER,
             reap_from: 0,
-            moved: 0,
-            move_from: 0,
+            moving: 0,
+            move_from: None,
             queues: Queues::default(),
             changed: false,
             expired: 0,
@@ -461,19 +461,15 @@ impl Table {
 
     /// Moves the next few segments out of memory that is being emptied, until this table has done its part of the round.
     pub fn move_out(&mut self, round: u32) {
-        if self.moved == round {
-            return;
+        if self.moving != round {
+            (self.moving, self.move_from) = (round, Some(0));
         }
+        let mut moved = 0;
         for _ in 0..MOVE_SEGMENTS {
-            let Some((index, next)) = self.segment_from(self.move_from) else { break };
-            self.segments[index as usize].move_out();
-            match next {
-                Some(order) => self.move_from = order,
-                None => {
-                    (self.moved, self.move_from) = (round, 0);
-                    return;
-                }
-            }
+            let Some(order) = self.move_from.filter(|_| moved < MOVE_BYTES) else { return };
+            let segment = self.segment_from(order);
+            moved += segment.map_or(0, |(index, _)| self.segments[index as usize].move_out());
+            self.move_from = segment.and_then(|(_, next)| next);
         }
     }
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
-use storage::{Access, Cx, Db, Layout, NewValue, Slot, Store, Value, arena_memory};
+use storage::{Access, Cx, Db, Layout, NewValue, Slot, Store, Value, arena_memory, tend_memory};
 
 const STRIPES: usize = 16;
 /// One key in so many stays.
@@ -44,6 +44,7 @@ impl Load<'_, '_> {
     }
 
     fn tick(&mut self) -> bool {
+        tend_memory();
         self.access.tick(0, STRIPES, &Cx::at(1))
     }
 
@@ -70,7 +71,8 @@ impl Load<'_, '_> {
         (0..keys).for_each(|number| self.check(number));
         self.access.flush(&[Db(0)]);
         while !self.tick() {}
-        (0..4).for_each(|_| assert!(self.tick()));
+        // A few chunks at a time.
+        (0..20).for_each(|_| assert!(self.tick()));
         let empty = arena_memory();
         assert_eq!((empty.used, empty.held, empty.leaving), (0, 0, 0));
     }
@@ -83,7 +85,7 @@ fn what_deletes_leave_is_given_back() {
     let store = Store::new(Layout::new(STRIPES, [1, 2, 3, 4]));
     let mut participant = store.join();
     let mut access = participant.batch();
-    for (keys, size) in [(240_000, 60), (40_000, 1000), (8_000, 6000)] {
+    for (keys, size) in [(240_000, 60), (30_000, 1000), (4_000, 6000), (3_000, 11_000), (2_400, 16_384)] {
         Load { access: &mut access, keys, size }.what_deletes_leave_is_given_back();
     }
     drop(access);

@@ -269,6 +269,7 @@ impl Reactor {
             if self.core == 0 {
                 self.shared.refresh_rates(self.now_ms);
                 self.shared.watch_limit();
+                storage::tend_memory();
             }
             self.check_connections();
         }

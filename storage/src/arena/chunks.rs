@@ -1,12 +1,17 @@
 //! Chunks: mapped, touched ahead, emptied and given back.
 
-use super::ledger::{Cut, GRANULES, Ledger};
+use super::ledger::{Cut, GRANULES, LONGEST, Ledger};
 use super::{ArenaMemory, Grain};
-use crate::limits::{LEAVING_CHUNKS, SPARSE_PERCENT, SPARSE_SLACK_CHUNKS, STOCK_CHUNKS_MAX, STOCK_PART};
+use crate::limits::{
+    LEAVING_CHUNKS, LEAVING_PART, REMOVED_CHUNKS, ROUND_CALLS, SPARSE_PERCENT, SPARSE_SLACK_CHUNKS, STOCK_CHUNKS_MAX,
+    STOCK_PART,
+};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use memmap2::{Advice, MmapMut, MmapOptions};
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::io;
+use std::time::Duration;
 
 /// A huge page of most systems.
 const CHUNK_BYTES: usize = 2 << 20;
@@ -14,8 +19,8 @@ const CHUNK_BYTES: usize = 2 << 20;
 const SYSTEM_PAGE_BYTES: usize = 4096;
 
 const _: () = assert!(size_of::<Head>() <= Grain::Fine.bytes());
-const _: () = assert!(Grain::Fine.longest() == GRANULES as usize * Grain::Fine.bytes());
-const _: () = assert!(Grain::Coarse.longest() == GRANULES as usize * Grain::Coarse.bytes());
+const _: () = assert!(Grain::Fine.longest() == LONGEST as usize * Grain::Fine.bytes());
+const _: () = assert!(Grain::Coarse.longest() == LONGEST as usize * Grain::Coarse.bytes());
 
 /// What the first granule of a chunk holds. A chunk begins at a multiple of its size, so any block leads to it.
 struct Head {
@@ -27,7 +32,6 @@ struct Head {
 /// A chunk's memory.
 struct Chunk {
     start: NonNull<Head>,
-    /// Twice the chunk's size of addresses, so that a multiple of it lies inside; what is not touched takes no memory.
     _map: MmapMut,
 }
 
@@ -35,17 +39,23 @@ struct Chunk {
 unsafe impl Send for Chunk {}
 
 impl Chunk {
-    /// All bytes are 0. Panics where the system has no more addresses, as an allocation would.
-    fn map(huge: bool) -> Self {
-        let mut map = MmapOptions::new().len(2 * CHUNK_BYTES).map_anon().expect("the system gives memory to tables");
-        let start = map.as_mut_ptr();
-        let skipped = start.align_offset(CHUNK_BYTES);
-        if huge {
-            // A hint: without it pages are small.
-            let _ = map.advise_range(Advice::HugePage, skipped, CHUNK_BYTES);
+    /// All bytes are 0.
+    fn map(huge: bool) -> io::Result<Self> {
+        let map = |bytes| MmapOptions::new().len(bytes).map_anon();
+        // Most often a mapping lies beside another one. Where it does not begin at a multiple of its size, one twice as
+        // long has a part that does; what is not touched takes no memory.
+        let mut area = map(CHUNK_BYTES)?;
+        if !area.as_ptr().addr().is_multiple_of(CHUNK_BYTES) {
+            drop(area);
+            area = map(2 * CHUNK_BYTES)?;
         }
-        let start = NonNull::new(start.wrapping_add(skipped).cast()).expect("no memory begins at 0");
-        Self { start, _map: map }
+        if huge {
+            // A hint: without it pages are small. For the whole mapping, so that it stays one.
+            let _ = area.advise(Advice::HugePage);
+        }
+        let start = area.as_mut_ptr();
+        let start = start.wrapping_add(start.align_offset(CHUNK_BYTES)).cast();
+        Ok(Self { start: NonNull::new(start).expect("no memory begins at 0"), _map: area })
     }
 
     /// Makes the system back all of it with memory, which may take milliseconds.
@@ -69,6 +79,10 @@ struct Arena {
     chunks: Vec<Option<Chunk>>,
     /// Chunks chosen to leave, the sparsest last; they begin to a few at a time.
     chosen: Vec<u32>,
+    /// Chunks there were when some were last chosen, and how many those were.
+    chosen_of: (usize, usize),
+    /// Percent of what is used that the chunks must hold before some are chosen: more once that has not helped.
+    sparse_percent: u64,
 }
 
 /// Locked one by one, or in this order.
@@ -82,6 +96,8 @@ static DEMAND: Condvar = Condvar::new();
 /// The number of the last round of moving, and whether it goes on.
 static ROUND: AtomicU32 = AtomicU32::new(0);
 static MOVING: AtomicBool = AtomicBool::new(false);
+/// Calls of [`tend_memory`] since it began.
+static CALLS: AtomicU32 = AtomicU32::new(0);
 
 fn arena(grain: Grain) -> &'static Mutex<Arena> {
     match grain {
@@ -99,13 +115,28 @@ fn with_stock<R>(act: impl FnOnce(&mut Vec<Chunk>) -> R) -> R {
 
 impl Arena {
     const fn new(grain: Grain) -> Self {
-        let frames = CHUNK_BYTES / grain.longest();
-        Self { grain, ledger: Ledger::new(frames as u32), chunks: Vec::new(), chosen: Vec::new() }
+        let frames = CHUNK_BYTES / (GRANULES as usize * grain.bytes());
+        Self {
+            grain,
+            ledger: Ledger::new(frames as u32),
+            chunks: Vec::new(),
+            chosen: Vec::new(),
+            chosen_of: (0, 0),
+            sparse_percent: SPARSE_PERCENT,
+        }
     }
 
+    /// Makes room for another block: with a chunk that was leaving, or a new one. Panics where the system has no memory
+    /// left, as an allocation would.
     fn add(&mut self) {
+        if let Some(number) = self.ledger.stay() {
+            self.mark(number, false);
+            return;
+        }
         // The first one of a process that may never need much is touched page by page.
-        let mut chunk = with_stock(Vec::pop).unwrap_or_else(|| Chunk::map(self.ledger.held() > 0));
+        let huge = self.ledger.held() > 0;
+        let mut chunk =
+            with_stock(Vec::pop).unwrap_or_else(|| Chunk::map(huge).expect("the system gives memory to tables"));
         let number = self.ledger.add();
         chunk.begin(number);
         if self.chunks.len() <= number as usize {
@@ -122,29 +153,51 @@ impl Arena {
         }
     }
 
-    /// Gives chunks without a block back, but for those that growth will want.
-    fn remove_empty(&mut self) {
-        let empty: Vec<u32> = self.ledger.empty().collect();
-        for number in empty {
-            self.ledger.remove(number);
+    /// Says to the owners of a chunk's blocks whether it is leaving.
+    fn mark(&self, number: u32, leaving: bool) {
+        let chunk = self.chunks[number as usize].as_ref().expect("a chunk there is");
+        // SAFETY: the head was written when the chunk was added.
+        unsafe { chunk.start.as_ref() }.leaving.store(leaving, Ordering::Relaxed);
+    }
+
+    /// Takes out some chunks without a block, but for those that growth will want.
+    fn remove_empty(&mut self, removed: &mut Vec<Chunk>) {
+        while removed.len() < REMOVED_CHUNKS
+            && let Some(number) = self.ledger.remove_empty()
+        {
             let chunk = self.chunks[number as usize].take().expect("a chunk there is");
             if STOCKED.load(Ordering::Relaxed) < self.stock_wanted() {
                 with_stock(|stock| stock.push(chunk));
+            } else {
+                removed.push(chunk);
             }
         }
     }
 
-    /// Chooses the sparsest chunks to leave, if too much is free: as many as the others can take in, with some to spare.
+    /// Chooses the sparsest chunks to leave, if too much is free: as many as the others can take in, with some to spare,
+    /// and a small part of all at a time.
     fn choose(&mut self) {
-        let (used, held) = (self.ledger.used(), self.ledger.held() as u64);
+        let (used, held) = (self.ledger.used(), self.ledger.held());
         let per_chunk = self.ledger.granules_of_chunk();
-        if held * per_chunk * 100 < used * SPARSE_PERCENT + SPARSE_SLACK_CHUNKS * per_chunk * 100 {
+        let percent = |used: u64| held as u64 * per_chunk * 100 / used.max(1);
+        let (before, chosen) = core::mem::take(&mut self.chosen_of);
+        if chosen > 0 {
+            // Blocks may fit no better elsewhere: then it is not tried again before much more is free.
+            let helped = held + chosen / 2 <= before;
+            self.sparse_percent = if helped { SPARSE_PERCENT } else { percent(used).max(SPARSE_PERCENT) + 10 };
+        }
+        if percent(used + SPARSE_SLACK_CHUNKS * per_chunk) <= self.sparse_percent {
             return;
         }
+        let most = (held / LEAVING_PART).max(LEAVING_CHUNKS);
         let mut sparsest: Vec<(u32, u32)> = self.ledger.staying().map(|(number, used)| (used, number)).collect();
+        if sparsest.len() > most {
+            sparsest.select_nth_unstable(most);
+            sparsest.truncate(most);
+        }
         sparsest.sort_unstable();
         // Half of what is free elsewhere may be unfit for what moves.
-        let mut room = (held * per_chunk - used) / 2;
+        let mut room = (held as u64 * per_chunk - used) / 2;
         for (used, number) in sparsest {
             let takes = u64::from(used) + (per_chunk - u64::from(used)) / 2;
             if takes > room || u64::from(used) * 100 > per_chunk * 90 {
@@ -154,16 +207,16 @@ impl Arena {
             self.chosen.push(number);
         }
         self.chosen.reverse();
+        self.chosen_of = (held, self.chosen.len());
     }
 
     /// Lets the next few of the chosen chunks leave.
     fn begin_to_leave(&mut self) {
         for number in self.chosen.split_off(self.chosen.len().saturating_sub(LEAVING_CHUNKS)) {
             // Chosen in an earlier call, it may be empty and gone since, or another one under its number.
-            let Some(chunk) = &self.chunks[number as usize] else { continue };
-            // SAFETY: the head was written when the chunk was added.
-            unsafe { chunk.start.as_ref() }.leaving.store(true, Ordering::Relaxed);
-            self.ledger.leave(number);
+            if self.ledger.leave(number) {
+                self.mark(number, true);
+            }
         }
     }
 }
@@ -222,32 +275,51 @@ pub(crate) unsafe fn is_leaving(at: NonNull<u8>) -> bool {
 /// The number of the round of moving that goes on; 0 for none. In each, every table looks at all its blocks once.
 #[inline]
 pub(crate) fn pass() -> u32 {
-    if MOVING.load(Ordering::Relaxed) { ROUND.load(Ordering::Relaxed) } else { 0 }
+    // Acquire: who sees the round sees which chunks are leaving.
+    if MOVING.load(Ordering::Acquire) { ROUND.load(Ordering::Acquire) } else { 0 }
 }
 
-/// Housekeeping, to be called some ten times a second: gives empty chunks back, and begins a round of moving when too
-/// much of the chunks is free. Some 100 us at most.
-pub(crate) fn begin_or_end_moving() {
+/// Begins a round of moving, or the same anew.
+fn begin_round() {
+    ROUND.store(ROUND.load(Ordering::Relaxed).wrapping_add(1).max(1), Ordering::Release);
+    CALLS.store(0, Ordering::Relaxed);
+    MOVING.store(true, Ordering::Release);
+}
+
+/// Housekeeping of the tables' memory, to be called some ten times a second by one thread: gives a few empty chunks back,
+/// and begins rounds of moving when too much of the chunks is free. Some 100 us, for chunks in the thousands.
+pub fn tend_memory() {
+    // Unmapped once the locks are open.
+    let mut removed = Vec::new();
     let (Some(mut fine), Some(mut coarse)) = (FINE.try_lock(), COARSE.try_lock()) else { return };
     let mut arenas: [&mut Arena; 2] = [&mut fine, &mut coarse];
-    arenas.iter_mut().for_each(|arena| arena.remove_empty());
-    let all_chosen_left = |arenas: &[&mut Arena]| arenas.iter().all(|arena| arena.chosen.is_empty());
-    if all_chosen_left(&arenas) && arenas.iter().all(|arena| arena.ledger.leaving() == 0) {
+    arenas.iter_mut().for_each(|arena| arena.remove_empty(&mut removed));
+    let wanted = arenas.iter().map(|arena| arena.stock_wanted()).max().unwrap_or(0);
+    if STOCKED.load(Ordering::Relaxed) > wanted {
+        removed.extend(with_stock(Vec::pop));
+    }
+    let is_chosen = |arenas: &[&mut Arena]| arenas.iter().any(|arena| !arena.chosen.is_empty());
+    let is_leaving = arenas.iter().any(|arena| arena.ledger.leaving() > 0);
+    if !is_chosen(&arenas) && !is_leaving {
         MOVING.store(false, Ordering::Relaxed);
         arenas.iter_mut().for_each(|arena| arena.choose());
     }
-    if all_chosen_left(&arenas) {
-        return;
+    if is_chosen(&arenas) {
+        arenas.iter_mut().for_each(|arena| arena.begin_to_leave());
+        if !is_chosen(&arenas) {
+            begin_round();
+        }
+    } else if is_leaving && CALLS.fetch_add(1, Ordering::Relaxed) >= ROUND_CALLS {
+        // Longer than a round takes, unless a core is stopped.
+        begin_round();
     }
-    arenas.iter_mut().for_each(|arena| arena.begin_to_leave());
-    if all_chosen_left(&arenas) {
-        ROUND.store(ROUND.load(Ordering::Relaxed).wrapping_add(1).max(1), Ordering::Relaxed);
-        MOVING.store(true, Ordering::Relaxed);
-    }
+    drop((fine, coarse));
+    drop(removed);
 }
 
 /// Keeps chunks in stock, for ever: to be run by a thread of its own.
 pub fn keep_stock() {
+    const RETRY: Duration = Duration::from_secs(1);
     loop {
         let wanted = [&FINE, &COARSE].map(|arena| arena.lock().stock_wanted());
         let mut stock = STOCK.lock();
@@ -257,9 +329,14 @@ pub fn keep_stock() {
             continue;
         }
         drop(stock);
-        let mut chunk = Chunk::map(true);
-        chunk.touch();
-        with_stock(|stock| stock.push(chunk));
+        match Chunk::map(true) {
+            Ok(mut chunk) => {
+                chunk.touch();
+                with_stock(|stock| stock.push(chunk));
+            }
+            // Nobody needs it yet.
+            Err(_) => std::thread::sleep(RETRY),
+        }
     }
 }
 

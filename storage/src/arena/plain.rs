@@ -39,7 +39,8 @@ pub(crate) fn pass() -> u32 {
     ROUND.load(Ordering::Relaxed)
 }
 
-pub(crate) fn begin_or_end_moving() {
+/// Begins the next round.
+pub fn tend_memory() {
     ROUND.fetch_add(1, Ordering::Relaxed);
 }
 

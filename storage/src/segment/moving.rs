@@ -36,23 +36,24 @@ impl Segment {
         }
     }
 
-    /// Moves all it owns out of memory that is being emptied, but for shared values. Positions stay.
-    pub fn move_out(&mut self) {
-        self.index.move_out();
-        self.pages.move_out();
+    /// Moves all it owns out of memory that is being emptied, but for shared values; gives the bytes moved. Positions stay.
+    pub fn move_out(&mut self) -> usize {
+        let mut moved = self.index.move_out() + self.pages.move_out();
         if self.owners > 0 {
             for (_, _, word) in self.index.iter() {
                 let stored = self.pages.rest_mut(word.spot());
                 if stub::is_stub(stored) {
-                    stub::move_out(stored);
+                    moved += stub::move_out(stored);
                 }
             }
         }
         for stashed in self.stash.iter_mut().flat_map(|stash| stash.iter_mut()) {
             if stashed.block.is_leaving() {
                 stashed.block = Block::of(&stashed.block);
+                moved += stashed.block.len();
             }
         }
+        moved
     }
 
     pub(super) fn close_many_holes(&mut self) {

@@ -157,6 +157,7 @@ impl Machine {
             Op::Advance { ms } => self.reference.advance(ms),
             Op::Tick { first, count } => {
                 if self.ticking == Ticking::AsTold {
+                    storage::tend_memory();
                     self.with(|access, cx| access.tick(first, count, cx));
                 }
             }
