@@ -9,9 +9,13 @@ pub const MAX_STRIPES: usize = 4096;
 /// Stripes of a store that may grow large: some tens of threads seldom meet in one.
 pub const USUAL_STRIPES: usize = 1024;
 
-/// Bytes of a memory limit for each stripe, at least: with some thousand keys a stripe, its own eviction is as good as one
-/// over all keys (within 2 % more misses, by simulation).
-pub const STRIPE_LEAST_BYTES: u64 = 512 * 1024;
+/// Bytes of a memory limit for each stripe, at least: with some hundred keys a stripe, its own eviction is as good as one
+/// over all keys (within 2 % more misses by simulation, of values of 9 KB too).
+pub const STRIPE_LEAST_BYTES: u64 = 2 * 1024 * 1024;
+/// The same for the first [`FEW_STRIPES`]: two threads meet in one of them with every tenth step.
+pub const STRIPE_TINY_BYTES: u64 = 512 * 1024;
+/// See [`STRIPE_TINY_BYTES`].
+pub const FEW_STRIPES: u64 = 8;
 
 /// Entries in a segment before it splits, if its pages are not full before: a split moves that many records (15 us).
 pub const SEGMENT_ENTRIES: usize = 256;

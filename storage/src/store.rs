@@ -4,8 +4,8 @@ use crate::access::Participant;
 use crate::exclusive::Exclusion;
 use crate::hash::Hasher;
 use crate::limits::{
-    DATABASES, DRAIN_SEGMENTS, FLUSH_QUANTUM_BYTES, MAX_STRIPES, STRIPE_LEAST_BYTES, STRIPE_QUANTUM_BYTES,
-    USUAL_STRIPES,
+    DATABASES, DRAIN_SEGMENTS, FEW_STRIPES, FLUSH_QUANTUM_BYTES, MAX_STRIPES, STRIPE_LEAST_BYTES, STRIPE_QUANTUM_BYTES,
+    STRIPE_TINY_BYTES, USUAL_STRIPES,
 };
 use crate::policy::Policy;
 use crate::scan::CursorKey;
@@ -36,11 +36,12 @@ impl Layout {
     /// Stripes for a memory limit in bytes (0 = none): fewer for small caches, since each stripe evicts for itself, and
     /// among too few keys it chooses badly.
     pub fn stripes_for(limit_bytes: u64) -> usize {
-        match limit_bytes / STRIPE_LEAST_BYTES {
-            0 if limit_bytes == 0 => USUAL_STRIPES,
-            0 => 1,
-            most => 1 << most.ilog2().min(USUAL_STRIPES.ilog2()),
+        if limit_bytes == 0 {
+            return USUAL_STRIPES;
         }
+        let few = (limit_bytes / STRIPE_TINY_BYTES).clamp(1, FEW_STRIPES);
+        let most = few.max(limit_bytes / STRIPE_LEAST_BYTES).min(USUAL_STRIPES as u64);
+        1 << most.ilog2()
     }
 }
 
@@ -279,7 +280,7 @@ mod tests {
     #[test]
     fn stripes_follow_the_limit() {
         let mib = 1 << 20;
-        let cases = [(0, 1024), (1, 1), (mib, 2), (3 * mib, 4), (16 * mib, 32), (128 * mib, 256), (1 << 40, 1024)];
+        let cases = [(0, 1024), (1, 1), (mib, 2), (7 * mib, 8), (31 * mib, 8), (128 * mib, 64), (1 << 40, 1024)];
         for (limit, stripes) in cases {
             assert_eq!(Layout::stripes_for(limit), stripes, "{limit}");
         }

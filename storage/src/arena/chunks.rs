@@ -335,7 +335,7 @@ pub fn keep_stock() {
                 with_stock(|stock| stock.push(chunk));
             }
             // Nobody needs it yet.
-            Err(_) => std::thread::sleep(RETRY),
+            Err(_) => drop(DEMAND.wait_for(&mut STOCK.lock(), RETRY)),
         }
     }
 }
