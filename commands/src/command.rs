@@ -147,6 +147,10 @@ pub enum Group {
     Scripting,
     /// Cluster mode, which this server refuses.
     Cluster,
+    /// Groups of entries, services and events.
+    Cache,
+    /// Freshness of single entries.
+    Swr,
 }
 
 impl Group {
@@ -160,6 +164,8 @@ impl Group {
             Self::Server => "server",
             Self::Scripting => "scripting",
             Self::Cluster => "cluster",
+            Self::Cache => "cache",
+            Self::Swr => "swr",
         }
     }
 }
@@ -221,6 +227,8 @@ impl Command {
             (in_group(Group::Connection) || more("@connection"), "@connection"),
             (in_group(Group::Transactions), "@transaction"),
             (in_group(Group::Scripting), "@scripting"),
+            (in_group(Group::Cache), "@cache"),
+            (in_group(Group::Swr), "@swr"),
         ];
         rules.iter().filter(|(holds, _)| *holds).map(|(_, name)| *name).collect()
     }

@@ -20,11 +20,12 @@ pub enum Code {
     Readonly,
     NoPerm,
     Denied,
+    BusyRevoke,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Err,
         Self::WrongType,
         Self::WrongPass,
@@ -38,6 +39,7 @@ impl Code {
         Self::Readonly,
         Self::NoPerm,
         Self::Denied,
+        Self::BusyRevoke,
     ];
 
     /// The word itself.
@@ -56,6 +58,7 @@ impl Code {
             Self::Readonly => "READONLY",
             Self::NoPerm => "NOPERM",
             Self::Denied => "DENIED",
+            Self::BusyRevoke => "BUSYREVOKE",
         }
     }
 }
@@ -149,6 +152,9 @@ impl Error {
         "Millpond runs in protected mode: no password is set, so only connections from this machine are served. \
          To serve others set a password (requirepass), or, on a network you trust, turn protected-mode off.",
     );
+    /// The revoke log has no room.
+    pub const BUSY_REVOKE: Self =
+        Self::fixed(Code::BusyRevoke, "too many groups were revoked that are still being swept: try again soon");
     /// The memory limit is reached and nothing can be evicted.
     pub const OOM: Self = Self::fixed(Code::Oom, "command not allowed when used memory > 'maxmemory'.");
 

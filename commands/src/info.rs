@@ -31,6 +31,7 @@ pub enum Section {
     Cpu,
     Errorstats,
     Cluster,
+    Swr,
     Keyspace,
     Commandstats,
     Latencystats,
@@ -50,7 +51,7 @@ pub enum Shown {
 
 impl Section {
     /// Every section, in the order shown.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Server,
         Self::Clients,
         Self::Memory,
@@ -60,6 +61,7 @@ impl Section {
         Self::Cpu,
         Self::Errorstats,
         Self::Cluster,
+        Self::Swr,
         Self::Keyspace,
         Self::Commandstats,
         Self::Latencystats,
@@ -79,6 +81,7 @@ impl Section {
             Self::Errorstats => "Errorstats",
             Self::Cluster => "Cluster",
             Self::Keyspace => "Keyspace",
+            Self::Swr => "Swr",
             Self::Commandstats => "Commandstats",
             Self::Latencystats => "Latencystats",
             Self::Cores => "Cores",
@@ -152,6 +155,7 @@ impl Facts<'_, '_, '_> {
             StoreCounts {
                 changes: now.changes.saturating_sub(before.changes),
                 expired: now.expired.saturating_sub(before.expired),
+                revoked: now.revoked.saturating_sub(before.revoked),
                 evicted: now.evicted.saturating_sub(before.evicted),
             }
         })
@@ -188,7 +192,7 @@ const fn lines(
 
 use Section::{
     Clients, Cluster, Commandstats, Cores, Cpu, Errorstats, Keyspace, Latencystats, Memory as Mem, Persistence,
-    Replication, Server, Stats,
+    Replication, Server, Stats, Swr,
 };
 
 /// All fields, in the order shown.
@@ -285,6 +289,9 @@ pub const ROWS: &[Row] = &[
     fixed(Cpu, "used_cpu_user_children", "0"),
     lines(Errorstats, "errorstat_", error_lines),
     fixed(Cluster, "cluster_enabled", "0"),
+    field(Swr, "revoke_epoch", |f| f.call.store.store().revoke_log().0.to_string()),
+    field(Swr, "revoke_records", |f| f.call.store.store().revoke_log().1.to_string()),
+    field(Swr, "revoked_keys", |f| f.counts().revoked.to_string()),
     lines(Keyspace, "db", keyspace_lines),
     lines(Commandstats, "cmdstat_", command_lines),
     lines(Latencystats, "latency_percentiles_usec_", latency_lines),

@@ -16,7 +16,6 @@ pub mod dispatch;
 pub mod effect;
 pub mod error;
 pub mod families;
-pub mod glob;
 pub mod host;
 pub mod info;
 pub mod latency;

@@ -23,6 +23,8 @@ pub const FAMILIES: &[&[Command]] = &[
     families::server::COMMANDS,
     families::debug::COMMANDS,
     families::refused::COMMANDS,
+    families::cache::COMMANDS,
+    families::swr::COMMANDS,
 ];
 
 /// Longest command name there may be, in bytes.

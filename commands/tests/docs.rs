@@ -45,6 +45,8 @@ fn group_title(group: Group) -> &'static str {
         Group::Server => "Server",
         Group::Scripting => "Scripting",
         Group::Cluster => "Cluster mode, which is refused",
+        Group::Cache => "Groups of entries",
+        Group::Swr => "Freshness",
     }
 }
 

@@ -4,13 +4,13 @@ use crate::arena;
 use crate::exclusive::{Exclusive, Member};
 use crate::hash::KeyHash;
 use crate::limits::{BUCKET_AHEAD, ENTRY_AHEAD, REAP_ENTRIES, SEGMENT_AHEAD};
+use crate::revoke::{Refused, Selector, Still};
 use crate::scan::Position;
 use crate::slot::Slot;
 use crate::store::Store;
-use crate::stripe::{Db, Stripe};
+use crate::stripe::{Db, Physical, Stripe};
 use crate::sync::MutexGuard;
-use crate::table::Stage;
-use crate::table::is_past;
+use crate::table::{Env, Stage};
 use crate::time::{Cx, draw};
 use crate::value::Kind;
 use smallvec::SmallVec;
@@ -60,7 +60,8 @@ pub(crate) enum Held<'s> {
     /// Each call locks the stripe it needs.
     Nothing,
     /// These stripes, ascending; no others may be touched.
-    Stripes(SmallVec<[(u32, MutexGuard<'s, Stripe>); 8]>),
+    /// The revoke log stays as it is meanwhile, so that all keys are judged alike.
+    Stripes { locked: SmallVec<[(u32, MutexGuard<'s, Stripe>); 8]>, _log: Still<'s> },
     /// Everything: nobody else is in the store.
     All { _exclusive: Exclusive<'s> },
 }
@@ -101,6 +102,8 @@ pub struct StoreCounts {
     pub changes: u64,
     /// Entries freed because their deadline had passed.
     pub expired: u64,
+    /// Entries freed because they were revoked.
+    pub revoked: u64,
     /// Entries evicted.
     pub evicted: u64,
 }
@@ -144,7 +147,7 @@ impl<'s> Access<'s> {
                 });
                 act(&mut stripe)
             }
-            Held::Stripes(held) => {
+            Held::Stripes { locked: held, .. } => {
                 let at = held
                     .binary_search_by_key(&(index as u32), |(stripe, _)| *stripe)
                     .expect("inside `atomically` only the declared keys are touched");
@@ -163,7 +166,7 @@ impl<'s> Access<'s> {
                 table.prefetch(kh.place(store.stripe_bits), stage);
             }
         };
-        if let Held::Stripes(held) = &self.held {
+        if let Held::Stripes { locked: held, .. } = &self.held {
             if let Ok(at) = held.binary_search_by_key(&(index as u32), |(stripe, _)| *stripe) {
                 hint(&held[at].1);
             }
@@ -198,8 +201,9 @@ impl<'s> Access<'s> {
     pub fn one<R>(&mut self, db: Db, kh: KeyHash, key: &[u8], cx: &Cx, act: impl FnOnce(Slot<'_>) -> R) -> R {
         let store = self.store;
         let physical = store.physical(db);
+        let env = self.env(physical);
         self.with_stripe(kh.stripe(store.stripe_bits), |stripe| {
-            stripe.one((db, physical), kh, key, cx, store.env(), &store.memory, act)
+            stripe.one((db, physical), kh, key, cx, env, &store.memory, act)
         })
     }
 
@@ -215,7 +219,7 @@ impl<'s> Access<'s> {
         stripes.dedup();
         // Ascending order everywhere: no two threads can wait for each other.
         let guards = stripes.iter().map(|index| (*index, self.store.stripes[*index as usize].0.lock())).collect();
-        self.held = Held::Stripes(guards);
+        self.held = Held::Stripes { locked: guards, _log: self.store.log.hold(false) };
         let result = act(self);
         self.held = Held::Nothing;
         result
@@ -226,7 +230,7 @@ impl<'s> Access<'s> {
     pub fn exclusively<R>(&mut self, act: impl FnOnce(&mut Self) -> R) -> R {
         match self.held {
             Held::All { .. } => return act(self),
-            Held::Stripes(_) => {
+            Held::Stripes { .. } => {
                 unreachable!("exclusive access inside `atomically` could wait for itself")
             }
             Held::Nothing => {}
@@ -243,8 +247,9 @@ impl<'s> Access<'s> {
     pub fn watch(&mut self, db: Db, key: &[u8], cx: &Cx) -> Watch {
         let (store, kh) = (self.store, self.hash(key));
         let physical = store.physical(db);
+        let env = self.env(physical);
         let (version, live) = self.with_stripe(kh.stripe(store.stripe_bits), |stripe| {
-            stripe.watch((db, physical), kh, key, cx, store.env(), &store.memory)
+            stripe.watch((db, physical), kh, key, cx, env, &store.memory)
         });
         Watch { db, kh, key: key.into(), version, live }
     }
@@ -253,9 +258,10 @@ impl<'s> Access<'s> {
     pub fn is_changed(&mut self, watch: &Watch, cx: &Cx) -> bool {
         let store = self.store;
         let physical = store.physical(watch.db);
+        let env = self.env(physical);
         self.with_stripe(watch.kh.stripe(store.stripe_bits), |stripe| {
             stripe.watched_version(watch.db, watch.kh) != Some(watch.version)
-                || (watch.live && !stripe.is_live(physical, watch.kh, &watch.key, cx, store.env()))
+                || (watch.live && !stripe.is_live(physical, watch.kh, &watch.key, cx, env))
         })
     }
 
@@ -306,6 +312,7 @@ impl<'s> Access<'s> {
         self.fold_stripes(StoreCounts::default(), |sum, stripe| {
             sum.changes += stripe.counts.changes;
             sum.expired += stripe.counts.expired;
+            sum.revoked += stripe.counts.revoked;
             sum.evicted += stripe.counts.evicted;
         })
     }
@@ -324,7 +331,8 @@ impl<'s> Access<'s> {
         mut each: impl FnMut(&[u8], Kind),
     ) -> Option<Position> {
         let store = self.store;
-        let (bits, env, physical) = (store.stripe_bits, store.env(), store.physical(db));
+        let (bits, physical) = (store.stripe_bits, store.physical(db));
+        let env = self.env(physical);
         let (mut index, mut order) = from.split(bits);
         let (mut visited, wanted) = (0, wanted.max(1));
         while index < store.stripes.len() {
@@ -334,9 +342,9 @@ impl<'s> Access<'s> {
                 while let Some(from) = order
                     && visited < wanted
                 {
-                    order = table.visit(from, wanted - visited, bits + 2, env, |record| {
+                    order = table.visit(from, wanted - visited, bits + 2, (cx, env), |record, is_live| {
                         visited += 1;
-                        if !is_past(record.deadline(), cx) {
+                        if is_live {
                             each(record.key(), Kind::String);
                         }
                     });
@@ -365,13 +373,14 @@ impl<'s> Access<'s> {
 
     /// A random live key of a database, or `None` if none was found in a bounded search.
     pub fn random_key(&mut self, db: Db, cx: &Cx) -> Option<Box<[u8]>> {
-        let physical = self.store.physical(db);
-        let stripes = self.store.stripes.len();
+        let (store, physical) = (self.store, self.store.physical(db));
+        let env = self.env(physical);
+        let stripes = store.stripes.len();
         let first = draw(cx.seed, 0) as usize % stripes;
         (0..stripes).find_map(|step| {
             self.with_stripe((first + step) % stripes, |stripe| {
                 let table = stripe.table(physical).filter(|table| table.len() > 0)?;
-                let found = table.random(cx, step as u64, |record| !is_past(record.deadline(), cx));
+                let found = table.random(cx, step as u64, env);
                 found.map(|record| record.key().into())
             })
         })
@@ -384,7 +393,7 @@ impl<'s> Access<'s> {
             let mut detached = Vec::new();
             access.fold_stripes((), |(), stripe| {
                 for db in databases {
-                    detached.extend(stripe.detach(*db, store.physical(*db), store.env(), &store.memory));
+                    detached.extend(stripe.detach(*db, store.physical(*db), store.placing(), &store.memory));
                 }
             });
             store.bury(detached);
@@ -399,7 +408,7 @@ impl<'s> Access<'s> {
         self.exclusively(|access| {
             let store = access.store;
             let tables = [store.physical(a), store.physical(b)];
-            access.fold_stripes((), |(), stripe| stripe.touch_watched(&[a, b], &tables, store.env()));
+            access.fold_stripes((), |(), stripe| stripe.touch_watched(&[a, b], &tables, store.placing()));
             store.swap_databases(a, b);
         });
     }
@@ -412,7 +421,10 @@ impl<'s> Access<'s> {
         let stripes = store.stripes.len();
         let mut done = !store.free_flushed();
         for index in (0..count.min(stripes)).map(|step| (first % stripes + step) % stripes) {
-            let round = arena::pass();
+            if index == 0 {
+                store.log.begin_sweep(stripes);
+            }
+            let (round, mut swept) = (arena::pass(), None);
             self.with_stripe(index, |stripe| {
                 for physical in stripe.occupied() {
                     done &= stripe.with_table(physical, &store.memory, |table| {
@@ -422,10 +434,35 @@ impl<'s> Access<'s> {
                         table.reap(REAP_ENTRIES, cx)
                     });
                 }
+                let target = store.log.sweep_target();
+                if target != 0 && stripe.swept != target {
+                    if sweep(stripe, target, store) {
+                        swept = Some(target);
+                    } else {
+                        done = false;
+                    }
+                }
                 stripe.settle(&store.memory);
             });
+            if let Some(target) = swept {
+                store.log.stripe_swept(target, &store.memory);
+            }
         }
         done
+    }
+
+    /// Makes all entries of a database that the selectors name absent, in constant time: for every access that begins
+    /// after this returns. Gives the epoch of the last one; refused, none is revoked. Not inside
+    /// [`atomically`](Self::atomically).
+    pub fn revoke(&mut self, db: Db, selectors: &[Selector<'_>]) -> Result<u64, Refused> {
+        assert!(!matches!(self.held, Held::Stripes { .. }), "the log is held");
+        self.store.log.revoke(self.store.physical(db), selectors, &self.store.memory)
+    }
+
+    /// What operations on this table need.
+    #[inline]
+    fn env(&self, table: Physical) -> Env<'s> {
+        Env { log_held: matches!(self.held, Held::Stripes { .. }), ..self.store.env(table) }
     }
 
     /// Stripes of the store, for dealing ticks out.
@@ -440,4 +477,16 @@ impl<'s> Access<'s> {
             position = self.walk(db, from, 1024, cx, |key, _| act(key));
         }
     }
+}
+
+/// A step of the revoke sweeper in one stripe; whether all is swept there, which is then to be noted in the log.
+pub(crate) fn sweep(stripe: &mut Stripe, target: u64, store: &Store) -> bool {
+    let mut swept = true;
+    for physical in stripe.occupied() {
+        swept &= stripe.with_table(physical, &store.memory, |table| table.sweep(target, store.env(physical)));
+    }
+    if swept {
+        stripe.swept = target;
+    }
+    swept
 }

@@ -220,19 +220,19 @@ impl Table {
         None
     }
 
-    /// A random entry for which `fits` holds, or `None` after a bounded search.
-    pub(crate) fn random(&self, cx: &Cx, nth: u64, fits: impl Fn(Record<'_>) -> bool) -> Option<Record<'_>> {
+    /// A random live entry, or `None` after a bounded search.
+    pub(crate) fn random(&self, cx: &Cx, nth: u64, env: Env<'_>) -> Option<Record<'_>> {
         for attempt in 0..64 {
             let order = draw(cx.seed ^ nth, 2 * attempt);
-            let (segment, _) = self.segment_from(order)?;
-            let segment = self.segment(segment);
+            let (index, _) = self.segment_from(order)?;
+            let segment = self.segment(index);
             let position = draw(cx.seed ^ nth, 2 * attempt + 1).checked_rem(segment.positions() as u64);
             let Some(position) = position.map(|position| position as usize) else { continue };
-            if segment.any_word(position).is_some() && fits(segment.record(position)) {
+            if segment.any_word(position).is_some() && self.is_live(index, segment.record(position), cx, env) {
                 return Some(segment.record(position));
             }
         }
-        // Few entries in much room, or few that fit: the next one from a random place on, less evenly spread.
+        // Few entries in much room, or few that live: the next one from a random place on, less evenly spread.
         let seed = draw(cx.seed, nth);
         self.segments_from_random(seed).take(RANDOM_SEGMENTS).find_map(|index| {
             let segment = self.segment(index);
@@ -242,7 +242,7 @@ impl Table {
                 .map(|step| (start + step) % positions)
                 .filter(|position| segment.any_word(*position).is_some())
                 .map(|position| segment.record(position))
-                .find(|record| fits(*record))
+                .find(|record| self.is_live(index, *record, cx, env))
         })
     }
 }

@@ -88,6 +88,31 @@ pub const SWEEP_STEPS: usize = 8;
 /// Share of a table's bytes that the small queue may take: one part in ten, as S3-FIFO proposes.
 pub const SMALL_QUEUE_SHARE: u64 = 10;
 
+/// Tags of one entry.
+pub const MAX_TAGS: usize = 64;
+
+/// Records of the revoke log by sort, of one database: each look-up of an entry older than one of them may have to search
+/// them, globs and sets one by one (256 globs: some 5 us), prefixes by length (32 probes: some 500 ns).
+pub const MAX_REVOKED_GLOBS: usize = 256;
+/// See [`MAX_REVOKED_GLOBS`].
+pub const MAX_REVOKED_SETS: usize = 256;
+/// See [`MAX_REVOKED_GLOBS`].
+pub const MAX_REVOKED_LENGTHS: usize = 32;
+/// Prefixes and tags: some 100 MB of records.
+pub const MAX_REVOKED_PREFIXES: usize = 1 << 20;
+/// See [`MAX_REVOKED_PREFIXES`].
+pub const MAX_REVOKED_TAGS: usize = 1 << 20;
+/// Longest pattern or prefix to revoke by, and the stars it may have: matching takes the product of both lengths at worst.
+pub const MAX_GLOB_BYTES: usize = 1024;
+/// See [`MAX_GLOB_BYTES`].
+pub const MAX_GLOB_STARS: usize = 16;
+
+/// Segments the revoke sweeper judges in one stripe per tick: some 140 entries, 30 us.
+pub const SWEEP_SEGMENTS: usize = 1;
+
+/// Such steps of the sweeper that a write takes on itself where memory is above its limit, before anything is evicted.
+pub const SWEEPS_PER_WRITE: usize = 4;
+
 /// Touched chunks kept in stock: one for so many in use, and no more than that: the next second's growth.
 #[cfg(not(any(loom, plain_blocks)))]
 pub const STOCK_PART: usize = 64;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! flags u8 {kind 3, deadline form 2, ext 1, wide value length 1} | key length u8 (255: u32 follows)
-//!   | value length u8 or u16 | [deadline 5 or 8] | [ext u8] | key | value
+//!   | value length u8 or u16 | [deadline 5 or 8] | [extension, see `ext`] | key | value
 //! ```
 //!
 //! A record is plain bytes wherever it lies, and may be moved as bytes. One that is [`shared`](Record::is_shared) owns a
@@ -10,6 +10,7 @@
 //!
 //! Deadlines are absolute milliseconds; those of the years 2025 to 2059 take 5 bytes, any other 8.
 
+use crate::ext::{self, Ext, NewExt};
 use crate::limits::INLINE_VALUE_BYTES;
 use crate::memory::good_size;
 use crate::time::Millis;
@@ -25,8 +26,6 @@ const FORM_SHIFT: u32 = 3;
 const FORM_MASK: u8 = 0x03 << FORM_SHIFT;
 const HAS_EXT: u8 = 0x20;
 const WIDE_VALUE: u8 = 0x40;
-
-const EXT_NO_EVICT: u8 = 0x01;
 
 /// A key length byte that says: the length follows in four bytes.
 const LONG_KEY: u8 = 255;
@@ -91,19 +90,19 @@ pub(crate) struct NewRecord<'a> {
     key: &'a [u8],
     payload: Payload<'a>,
     pub deadline: Option<Millis>,
-    no_evict: bool,
+    ext: NewExt<'a>,
 }
 
 impl<'a> NewRecord<'a> {
     /// A record of `key` and `value`; a long value moves out of it.
-    pub fn new(key: &'a [u8], value: NewValue<'a>, deadline: Option<Millis>, no_evict: bool) -> Self {
+    pub fn new(key: &'a [u8], value: NewValue<'a>, deadline: Option<Millis>, ext: NewExt<'a>) -> Self {
         let payload = match value {
             NewValue::Bytes(bytes) if bytes.len() <= INLINE_VALUE_BYTES => Payload::Bytes(bytes),
             NewValue::Bytes(bytes) => Payload::Shared(Arc::new(bytes.to_vec())),
             NewValue::Int(n) => Payload::Int(n),
             NewValue::Shared(bytes) => Payload::Shared(bytes),
         };
-        Self { key, payload, deadline, no_evict }
+        Self { key, payload, deadline, ext }
     }
 
     /// The key.
@@ -115,10 +114,11 @@ impl<'a> NewRecord<'a> {
         let (form, _) = deadline_form(self.deadline);
         let wide = self.payload.len() > 0xFF;
         let mut flags = self.payload.kind() | form << FORM_SHIFT;
-        flags |= if self.no_evict { HAS_EXT } else { 0 };
+        let ext_len = self.ext.len();
+        flags |= if ext_len > 0 { HAS_EXT } else { 0 };
         flags |= if wide { WIDE_VALUE } else { 0 };
         let length_at = if self.key.len() < usize::from(LONG_KEY) { 2 } else { 6 };
-        Head::laid_out(flags, length_at, self.key.len(), self.payload.len())
+        Head::laid_out(flags, length_at, self.key.len(), self.payload.len(), ext_len)
     }
 
     /// Bytes of the record.
@@ -138,8 +138,8 @@ impl<'a> NewRecord<'a> {
         }
         head.write_value_len(to);
         head.write_deadline(to, self.deadline);
-        if self.no_evict {
-            to[head.key_at - 1] = EXT_NO_EVICT;
+        if head.flags & HAS_EXT != 0 {
+            self.ext.write(&mut to[head.ext_at()..head.key_at]);
         }
         to[head.key_at..head.value_at()].copy_from_slice(self.key);
         self.payload.write(&mut to[head.value_at()..head.total()]);
@@ -158,11 +158,17 @@ struct Head {
 
 impl Head {
     #[inline(always)]
-    fn laid_out(flags: u8, length_at: usize, key_len: usize, value_len: usize) -> Self {
-        let deadline_at = length_at + 1 + usize::from(flags & WIDE_VALUE != 0);
-        let form = usize::from((flags & FORM_MASK) >> FORM_SHIFT);
-        let key_at = deadline_at + usize::from(FORM_BYTES[form]) + usize::from(flags & HAS_EXT != 0);
-        Self { flags, deadline_at, key_at, key_len, value_len }
+    fn laid_out(flags: u8, length_at: usize, key_len: usize, value_len: usize, ext_len: usize) -> Self {
+        let mut head = Self { flags, deadline_at: 0, key_at: 0, key_len, value_len };
+        head.deadline_at = length_at + 1 + usize::from(flags & WIDE_VALUE != 0);
+        head.key_at = head.ext_at() + ext_len;
+        head
+    }
+
+    /// Where the extension begins, or would.
+    #[inline(always)]
+    fn ext_at(self) -> usize {
+        self.deadline_at + usize::from(FORM_BYTES[usize::from((self.flags & FORM_MASK) >> FORM_SHIFT)])
     }
 
     #[inline(always)]
@@ -178,7 +184,11 @@ impl Head {
         } else {
             usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
         };
-        Self::laid_out(flags, at, key_len, value_len)
+        let mut head = Self::laid_out(flags, at, key_len, value_len, 0);
+        if flags & HAS_EXT != 0 {
+            head.key_at += Ext::at(&bytes[head.ext_at()..]).len();
+        }
+        head
     }
 
     fn kind(self) -> u8 {
@@ -268,9 +278,15 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// What it carries beyond value and deadline.
+    #[inline]
+    pub fn ext(&self) -> Ext<'a> {
+        if self.head.flags & HAS_EXT == 0 { Ext::NONE } else { Ext::at(&self.bytes[self.head.ext_at()..]) }
+    }
+
     /// Whether eviction must leave the entry alone.
     pub fn is_no_evict(&self) -> bool {
-        self.head.flags & HAS_EXT != 0 && self.bytes[self.head.key_at - 1] & EXT_NO_EVICT != 0
+        self.ext().is_no_evict()
     }
 
     /// Whether the value is a shared one; takes no reference to it.
@@ -342,6 +358,12 @@ pub(crate) fn overwrite_deadline(bytes: &mut [u8], deadline: Option<Millis>) -> 
     true
 }
 
+/// Writes over the stamp of the record at the front of `bytes`; false (and no effect) if it has none.
+pub(crate) fn restamp(bytes: &mut [u8], stamp: u32) -> bool {
+    let head = Head::read(bytes);
+    head.flags & HAS_EXT != 0 && ext::restamp(&mut bytes[head.ext_at()..], stamp)
+}
+
 /// Writes `n` over an integer value; false (and no effect) if the value is not an integer.
 pub(crate) fn overwrite_int(bytes: &mut [u8], n: i64) -> bool {
     let head = Head::read(bytes);
@@ -371,8 +393,8 @@ pub(crate) fn edit_shared(bytes: &mut [u8], edit: impl FnOnce(&mut Vec<u8>)) {
 mod tests {
     use super::*;
 
-    fn written(key: &[u8], value: NewValue<'_>, deadline: Option<Millis>, no_evict: bool) -> Vec<u8> {
-        let record = NewRecord::new(key, value, deadline, no_evict);
+    fn written(key: &[u8], value: NewValue<'_>, deadline: Option<Millis>, ext: NewExt<'_>) -> Vec<u8> {
+        let record = NewRecord::new(key, value, deadline, ext);
         let mut bytes = vec![0xEE; record.len()];
         record.write(&mut bytes);
         bytes
@@ -387,6 +409,13 @@ mod tests {
         Some(Millis(i64::MAX as u64)),
     ];
 
+    const EXTS: [NewExt<'static>; 4] = [
+        NewExt { no_evict: false, stamp: None, tags: &[] },
+        NewExt { no_evict: true, stamp: None, tags: &[] },
+        NewExt { no_evict: false, stamp: Some(9), tags: &[] },
+        NewExt { no_evict: true, stamp: Some(u32::MAX), tags: &[1, 2, u64::MAX] },
+    ];
+
     /// M10: every combination of header shapes reads back what was written, before and after edits in place.
     #[test]
     fn round_trip_of_all_shapes() {
@@ -395,13 +424,13 @@ mod tests {
             for value_len in [0, 1, 8, 255, 256, INLINE_VALUE_BYTES, INLINE_VALUE_BYTES + 1, 70_000] {
                 let value: Vec<u8> = (0..value_len).map(|i| (i * 7) as u8).collect();
                 for deadline in DEADLINES {
-                    for no_evict in [false, true] {
-                        let mut bytes = written(&key, NewValue::Bytes(&value), deadline, no_evict);
-                        check(&bytes, &key, &value, deadline, no_evict);
+                    for ext in EXTS {
+                        let mut bytes = written(&key, NewValue::Bytes(&value), deadline, ext);
+                        check(&bytes, &key, &value, deadline, ext);
                         for other in DEADLINES {
                             let done = overwrite_deadline(&mut bytes, other);
                             assert_eq!(done, deadline_form(other).0 == deadline_form(deadline).0);
-                            check(&bytes, &key, &value, if done { other } else { deadline }, no_evict);
+                            check(&bytes, &key, &value, if done { other } else { deadline }, ext);
                             assert!(overwrite_deadline(&mut bytes, deadline));
                         }
                         release(&bytes);
@@ -411,7 +440,7 @@ mod tests {
         }
     }
 
-    fn check(bytes: &[u8], key: &[u8], value: &[u8], deadline: Option<Millis>, no_evict: bool) {
+    fn check(bytes: &[u8], key: &[u8], value: &[u8], deadline: Option<Millis>, ext: NewExt<'_>) {
         let record = Record::at(bytes);
         assert_eq!(record.len(), bytes.len());
         assert_eq!(record.key(), key);
@@ -421,19 +450,20 @@ mod tests {
             Value::Int(_) => panic!("bytes were stored"),
         }
         assert_eq!(record.deadline(), deadline);
-        assert_eq!(record.is_no_evict(), no_evict);
+        assert_eq!((record.is_no_evict(), record.ext().stamp()), (ext.no_evict, ext.stamp));
+        assert_eq!(record.ext().tags().collect::<Vec<_>>(), ext.tags);
     }
 
     #[test]
     fn the_usual_record_takes_three_bytes_more_than_key_and_value() {
-        assert_eq!(written(&[1; 16], NewValue::Bytes(&[2; 64]), None, false).len(), 83);
+        assert_eq!(written(&[1; 16], NewValue::Bytes(&[2; 64]), None, NewExt::default()).len(), 83);
         let in_2026 = Some(Millis(NEAR_BASE_MS + 365 * 86_400_000));
-        assert_eq!(written(&[1; 16], NewValue::Bytes(&[2; 64]), in_2026, false).len(), 88);
+        assert_eq!(written(&[1; 16], NewValue::Bytes(&[2; 64]), in_2026, NewExt::default()).len(), 88);
     }
 
     #[test]
     fn overwriting_keeps_the_shape_or_refuses() {
-        let mut bytes = written(b"key", NewValue::Bytes(&[1; 60]), None, false);
+        let mut bytes = written(b"key", NewValue::Bytes(&[1; 60]), None, NewExt::default());
         let room = bytes.len();
         for len in (0..=60).rev() {
             let value = vec![len as u8; len];
@@ -448,11 +478,11 @@ mod tests {
 
     #[test]
     fn integers_and_shared_values_are_edited_in_place() {
-        let mut bytes = written(b"n", NewValue::Int(-5), Some(Millis(9)), false);
+        let mut bytes = written(b"n", NewValue::Int(-5), Some(Millis(9)), NewExt::default());
         assert!(overwrite_int(&mut bytes, i64::MAX));
         assert!(matches!(Record::at(&bytes).value(), Value::Int(i64::MAX)));
 
-        let mut bytes = written(b"s", NewValue::Bytes(&[7; 20_000]), None, false);
+        let mut bytes = written(b"s", NewValue::Bytes(&[7; 20_000]), None, NewExt::default());
         let Value::Shared(held) = Record::at(&bytes).value() else { panic!("long values are shared") };
         let before = Record::at(&bytes).shared_bytes();
         edit_shared(&mut bytes, |bytes| bytes.extend([8; 50_000]));

@@ -2,11 +2,13 @@
 
 use crate::access::{Access, Held};
 use crate::hash::KeyHash;
-use crate::limits::{CATCH_UP_BYTES, DATABASES, REAP_ENTRIES, SPARING_STRIPES, UNPAID_BYTES, VICTIMS_PER_WRITE};
+use crate::limits::{
+    CATCH_UP_BYTES, DATABASES, REAP_ENTRIES, SPARING_STRIPES, SWEEPS_PER_WRITE, UNPAID_BYTES, VICTIMS_PER_WRITE,
+};
 use crate::policy::Policy;
 use crate::store::Store;
 use crate::stripe::{Db, Physical, Stripe};
-use crate::table::is_past;
+use crate::table::{Env, Table};
 use crate::time::{Cx, draw};
 use smallvec::SmallVec;
 
@@ -39,8 +41,16 @@ impl Access<'_> {
         // of a few hot keys, which need no room, would empty their own stripes.
         let share = memory.dataset() / stripes as u64 * 15 / 16;
         let over = memory.used().saturating_sub(memory.limit());
-        let mut hunt =
-            Hunt { store, cx, spare_below: 0, victims: 0, evicted: 0, freed: 0, goal: need + over.min(CATCH_UP_BYTES) };
+        let mut hunt = Hunt {
+            store,
+            cx,
+            log_held: matches!(self.held, Held::Stripes { .. }),
+            spare_below: 0,
+            victims: 0,
+            evicted: 0,
+            freed: 0,
+            goal: need + over.min(CATCH_UP_BYTES),
+        };
         // A search that may find nothing (few or no keys may go) looks only where the key would lie.
         let reach = if memory.policy() == Policy::NoEviction { 1 } else { stripes };
         let passes = (0..reach.min(SPARING_STRIPES)).map(|step| (step, share)).chain((0..reach).map(|step| (step, 0)));
@@ -51,15 +61,17 @@ impl Access<'_> {
             hunt.spare_below = spare_below;
             let index = (first + step) % stripes;
             match &mut self.held {
-                Held::Stripes(held) => match held.binary_search_by_key(&(index as u32), |(stripe, _)| *stripe) {
-                    Ok(at) => hunt.evict_in(&mut held[at].1, &fits),
-                    // Waiting for it could be waiting for each other.
-                    Err(_) => {
-                        if let Some(mut stripe) = store.stripes[index].0.try_lock() {
-                            hunt.evict_in(&mut stripe, &fits);
+                Held::Stripes { locked: held, .. } => {
+                    match held.binary_search_by_key(&(index as u32), |(stripe, _)| *stripe) {
+                        Ok(at) => hunt.evict_in(&mut held[at].1, &fits),
+                        // Waiting for it could be waiting for each other.
+                        Err(_) => {
+                            if let Some(mut stripe) = store.stripes[index].0.try_lock() {
+                                hunt.evict_in(&mut stripe, &fits);
+                            }
                         }
                     }
-                },
+                }
                 _ => hunt.evict_in(&mut store.stripes[index].0.lock(), &fits),
             }
         }
@@ -70,7 +82,7 @@ impl Access<'_> {
     /// Keys that eviction would take to free about `bytes`; nothing is removed.
     pub fn nominate(&mut self, bytes: u64, cx: &Cx) -> Vec<(Db, Box<[u8]>)> {
         let store = self.store;
-        let (env, policy) = (store.env(), store.memory.policy());
+        let policy = store.memory.policy();
         let mut nominated: Vec<(Db, Box<[u8]>)> = Vec::new();
         let mut gathered = 0;
         let first = draw(cx.seed, 2) as usize % store.stripes.len();
@@ -79,7 +91,7 @@ impl Access<'_> {
                 for physical in stripe.occupied() {
                     let db = store.logical(physical);
                     stripe.with_table(physical, &store.memory, |table| {
-                        let Some(victim) = table.victim(policy, cx, step as u64, env) else {
+                        let Some(victim) = table.victim(policy, cx, step as u64, store.env(physical)) else {
                             return;
                         };
                         let key = table.record(victim.at).key().into();
@@ -104,6 +116,8 @@ impl Access<'_> {
 struct Hunt<'h> {
     store: &'h Store,
     cx: &'h Cx,
+    /// Whether this thread holds the revoke log.
+    log_held: bool,
     /// Stripes with fewer bytes are left alone.
     spare_below: u64,
     victims: usize,
@@ -119,13 +133,28 @@ impl Hunt<'_> {
         self.victims >= VICTIMS_PER_WRITE && (self.freed >= self.goal || self.evicted >= self.goal + UNPAID_BYTES)
     }
 
-    /// Evicts entries of one stripe while `fits` says no, the expired ones first. The table of a victim is drawn by
+    fn env(&self, table: Physical) -> Env<'_> {
+        Env { log_held: self.log_held, ..self.store.env(table) }
+    }
+
+    /// Frees what was revoked in the next few segments, if the sweeper is under way.
+    fn sweep(&self, table: &mut Table, physical: Physical) {
+        let target = self.store.log.sweep_target();
+        if target != 0 {
+            (0..SWEEPS_PER_WRITE).find(|_| table.sweep(target, self.env(physical)));
+        }
+    }
+
+    /// Evicts entries of one stripe while `fits` says no, those expired or revoked first. The table of a victim is drawn by
     /// bytes, so that no small database pays for a large one.
     fn evict_in(&mut self, stripe: &mut Stripe, fits: &impl Fn(i64) -> bool) {
-        let (store, cx, env) = (self.store, self.cx, self.store.env());
+        let (store, cx) = (self.store, self.cx);
         let policy = store.memory.policy();
         for physical in stripe.occupied() {
-            stripe.with_table(physical, &store.memory, |table| table.reap(REAP_ENTRIES, cx));
+            stripe.with_table(physical, &store.memory, |table| {
+                table.reap(REAP_ENTRIES, cx);
+                self.sweep(table, physical);
+            });
         }
         // Tables where a search found nothing, as a set of bits.
         let mut barren = 0u16;
@@ -136,16 +165,19 @@ impl Hunt<'_> {
             };
             let before = stripe.bytes();
             let gone = stripe.with_table(physical, &store.memory, |table| {
+                let env = self.env(physical);
                 let victim = table.victim(policy, cx, nth, env)?;
                 let record = table.record(victim.at);
-                // Dead, but its second has not come yet.
-                let was_dead = is_past(record.deadline(), cx);
+                // Dead, but nobody has come by yet.
+                let death = table.death(victim.at, record.deadline(), cx, env);
                 let kh = store.hasher().hash(record.key());
                 let bytes = table.entry_bytes(victim.at);
-                table.expired += u64::from(was_dead);
+                if let Some(death) = death {
+                    table.count_death(death);
+                }
                 table.remove(victim.at, victim.place);
                 table.repay(victim.place);
-                Some((bytes, (!was_dead).then_some(kh)))
+                Some((bytes, death.is_none().then_some(kh)))
             });
             let Some((bytes, evicted)) = gone else {
                 barren |= 1 << physical.0;

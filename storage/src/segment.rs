@@ -61,9 +61,11 @@ impl Placing<'_> {
 pub(crate) struct Segment {
     index: Index,
     pages: Pages,
+    /// The epoch of the revoke log at which all entries without a stamp are known to be good.
+    pub base: u64,
+    stash: Stash,
     /// Records in the pages that own memory elsewhere.
     owners: u32,
-    stash: Stash,
     /// First whole second at which to look for dead entries: that of the first one to die, or up to [`REAP_PAUSE_S`]
     /// later.
     pub due: u32,
@@ -108,12 +110,13 @@ fn boxed(new: NewRecord<'_>) -> Block {
 }
 
 impl Segment {
-    pub fn new(depth: u32) -> Self {
-        Self { index: Index::default(), pages: Pages::default(), owners: 0, stash: None, due: NEVER, depth, outside: 0 }
+    pub fn new(depth: u32, base: u64) -> Self {
+        let (index, pages) = (Index::default(), Pages::default());
+        Self { index, pages, base, stash: None, owners: 0, due: NEVER, depth, outside: 0 }
     }
 
-    fn with_room(depth: u32, entries: usize) -> Self {
-        let mut segment = Self::new(depth);
+    fn with_room(depth: u32, base: u64, entries: usize) -> Self {
+        let mut segment = Self::new(depth, base);
         segment.index = Index::for_entries(entries);
         segment
     }
@@ -448,6 +451,11 @@ impl Segment {
     /// Changes the deadline where it is; false (and no effect) if it does not fit there.
     pub fn overwrite_deadline(&mut self, position: usize, deadline: Option<Millis>) -> bool {
         record::overwrite_deadline(self.bytes_mut(position), deadline)
+    }
+
+    /// Writes over the stamp of an entry; false (and no effect) if it has none.
+    pub fn restamp(&mut self, position: usize, stamp: u32) -> bool {
+        record::restamp(self.bytes_mut(position), stamp)
     }
 
     /// Writes over an integer; false (and no effect) if the value is none.

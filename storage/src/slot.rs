@@ -1,13 +1,15 @@
 //! The only way to an entry: a live one, or the place where one could be.
 //!
-//! Whoever holds a [`LiveRef`] knows that the deadline has not passed; a dead entry looks [`Vacant`](Slot::Vacant).
+//! Whoever holds a [`LiveRef`] knows that the deadline has not passed, and that no revoke has met the entry; a dead entry
+//! looks [`Vacant`](Slot::Vacant).
 
 use crate::Detached;
+use crate::ext::{NewExt, OwnedExt, Tags};
 use crate::hash::Place;
 use crate::index::FREQ_MAX;
-use crate::limits::{INLINE_VALUE_BYTES, MAX_KEY_BYTES};
+use crate::limits::{INLINE_VALUE_BYTES, MAX_KEY_BYTES, MAX_TAGS};
 use crate::record::{NewRecord, Record};
-use crate::table::{At, Env, Table, is_past};
+use crate::table::{At, Death, Env, Table, is_past};
 use crate::time::{Cx, Millis};
 use crate::value::{Kind, NewValue, Value};
 use std::sync::Arc;
@@ -38,18 +40,19 @@ pub struct LiveRef<'a> {
 /// The place of a key that has no live entry.
 pub struct VacantRef<'a> {
     target: Target<'a>,
-    dead: Option<At>,
+    dead: Option<(At, Death)>,
 }
 
 impl<'a> Slot<'a> {
     #[inline]
     pub(crate) fn find(table: &'a mut Table, place: Place, key: &'a [u8], cx: &'a Cx, env: Env<'a>) -> Self {
         debug_assert!(key.len() <= MAX_KEY_BYTES);
-        let found = table.find(place, key);
+        let found = table.find(place, key).map(|(at, deadline)| (at, table.look_at(at, deadline, cx, env)));
         let target = Target { table, place, key, cx, env };
         match found {
-            Some((at, deadline)) if !is_past(deadline, cx) => Self::Live(LiveRef { target, at }),
-            dead => Self::Vacant(VacantRef { target, dead: dead.map(|(at, _)| at) }),
+            Some((at, None)) => Self::Live(LiveRef { target, at }),
+            Some((at, Some(death))) => Self::Vacant(VacantRef { target, dead: Some((at, death)) }),
+            None => Self::Vacant(VacantRef { target, dead: None }),
         }
     }
 
@@ -125,19 +128,59 @@ impl LiveRef<'_> {
         self.target.table.word(self.at).freq()
     }
 
-    /// Replaces value and deadline (which lies ahead; [`Slot::put`] takes any).
+    /// Replaces value and deadline (which lies ahead; [`Slot::put`] takes any). Tags go with the old value.
     pub fn put(&mut self, value: NewValue<'_>, deadline: Option<Millis>) {
+        let ext = self.record().ext();
+        if ext.has_tags() {
+            // The stamp stays: by it the new value is judged as the old one was.
+            let ext = OwnedExt { tags: Tags::new(), ..ext.into() };
+            self.rewrite(value, deadline, &ext);
+        } else {
+            self.put_in_place(value, deadline);
+        }
+    }
+
+    /// Replaces value and deadline and keeps what else the entry carries.
+    fn put_in_place(&mut self, value: NewValue<'_>, deadline: Option<Millis>) {
         self.target.table.changed = true;
         if let Err(value) = self.target.table.overwrite(self.at, value, deadline) {
-            self.rewrite(value, deadline, self.record().is_no_evict());
+            let ext = self.record().ext().into();
+            self.rewrite(value, deadline, &ext);
         }
     }
 
     /// Puts a record of another shape in the place of this one.
-    fn rewrite(&mut self, value: NewValue<'_>, deadline: Option<Millis>, no_evict: bool) {
+    fn rewrite(&mut self, value: NewValue<'_>, deadline: Option<Millis>, ext: &OwnedExt) {
         let Target { place, key, env, .. } = self.target;
-        let new = NewRecord::new(key, value, deadline, no_evict);
+        let new = NewRecord::new(key, value, deadline, ext.as_new());
+        self.target.table.changed = true;
         self.at = self.target.table.replace(self.at, place, new, env);
+    }
+
+    /// Its tags by hash, in ascending order.
+    pub fn tags(&self) -> impl Iterator<Item = u64> {
+        self.record().ext().tags()
+    }
+
+    /// Gives it exactly these tags, at most [`MAX_TAGS`]. A revoke of one of them kills it from now on, not one before. Does
+    /// nothing if the entry was revoked since it was found.
+    pub fn set_tags(&mut self, tags: &[u64]) {
+        assert!(tags.len() <= MAX_TAGS, "the caller counts them");
+        let mut tags: Tags = tags.into();
+        tags.sort_unstable();
+        tags.dedup();
+        if self.tags().eq(tags.iter().copied()) {
+            return;
+        }
+        let mut ext: OwnedExt = self.record().ext().into();
+        if !tags.is_empty() {
+            // Judged anew: a revoke that came since the entry was found must not be older than its new stamp.
+            let Some(stamp) = self.target.table.stamp_now(self.at, self.target.env) else { return };
+            ext.stamp = Some(stamp);
+        }
+        ext.tags = tags;
+        let (value, deadline) = (self.value().into_owned(), self.deadline());
+        self.rewrite(value.as_new(), deadline, &ext);
     }
 
     /// Changes the deadline alone, to one that lies ahead.
@@ -147,8 +190,8 @@ impl LiveRef<'_> {
         }
         self.target.table.changed = true;
         if !self.target.table.overwrite_deadline(self.at, deadline) {
-            let value = self.value().into_owned();
-            self.rewrite(value.as_new(), deadline, self.record().is_no_evict());
+            let (value, ext) = (self.value().into_owned(), self.record().ext().into());
+            self.rewrite(value.as_new(), deadline, &ext);
         }
     }
 
@@ -157,7 +200,7 @@ impl LiveRef<'_> {
         self.target.table.changed = true;
         if !self.target.table.overwrite_int(self.at, n) {
             let deadline = self.deadline();
-            self.put(NewValue::Int(n), deadline);
+            self.put_in_place(NewValue::Int(n), deadline);
         }
     }
 
@@ -178,9 +221,9 @@ impl LiveRef<'_> {
         };
         edit(&mut bytes);
         if bytes.len() <= INLINE_VALUE_BYTES {
-            self.put(NewValue::Bytes(&bytes), deadline);
+            self.put_in_place(NewValue::Bytes(&bytes), deadline);
         } else {
-            self.put(NewValue::Shared(Arc::new(bytes)), deadline);
+            self.put_in_place(NewValue::Shared(Arc::new(bytes)), deadline);
         }
     }
 
@@ -202,7 +245,10 @@ impl LiveRef<'_> {
             return;
         }
         let (value, deadline) = (self.value().into_owned(), self.deadline());
-        self.rewrite(value.as_new(), deadline, no_evict);
+        let (changed, ext) = (self.target.table.changed, OwnedExt { no_evict, ..self.record().ext().into() });
+        self.rewrite(value.as_new(), deadline, &ext);
+        // Nothing that an observer could see.
+        self.target.table.changed = changed;
     }
 }
 
@@ -211,19 +257,20 @@ impl<'a> VacantRef<'a> {
     pub fn insert(self, value: NewValue<'_>, deadline: Option<Millis>) -> Option<LiveRef<'a>> {
         let Self { target, dead } = self;
         let Target { place, key, cx, env, .. } = target;
-        if dead.is_some() {
-            target.table.expired += 1;
+        if let Some((_, death)) = dead {
+            target.table.count_death(death);
         }
         if is_past(deadline, cx) {
-            if let Some(at) = dead {
+            if let Some((at, _)) = dead {
                 target.table.remove(at, place);
             }
             return None;
         }
         target.table.changed = true;
-        let new = NewRecord::new(key, value, deadline, false);
+        let stamp = target.table.stamp_for(place, key, env);
+        let new = NewRecord::new(key, value, deadline, NewExt { stamp, ..NewExt::default() });
         let at = match dead {
-            Some(at) => {
+            Some((at, _)) => {
                 target.table.word_mut(at).set_freq(0);
                 target.table.replace(at, place, new, env)
             }

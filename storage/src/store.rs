@@ -8,6 +8,7 @@ use crate::limits::{
     STRIPE_TINY_BYTES, USUAL_STRIPES,
 };
 use crate::policy::Policy;
+use crate::revoke::RevokeLog;
 use crate::scan::CursorKey;
 use crate::segment::Placing;
 use crate::stripe::{Db, Physical, Stripe};
@@ -53,10 +54,13 @@ pub struct Store {
     pub(crate) stripes: Box<[Padded<Mutex<Stripe>>]>,
     pub(crate) stripe_bits: u32,
     hasher: Hasher,
+    /// Apart from the one of keys, which tests choose.
+    tag_hasher: Hasher,
     /// The table behind each database number.
     databases: [AtomicU8; DATABASES],
     pub(crate) exclusion: Exclusion,
     pub(crate) memory: Memory,
+    pub(crate) log: RevokeLog,
     pub(crate) cursors: CursorKey,
     /// Tables that were flushed and are being freed in slices, with their number for a cheap look.
     flushed: Mutex<VecDeque<Table>>,
@@ -71,9 +75,11 @@ impl Store {
             stripes: (0..layout.stripes).map(|_| Padded(Mutex::default())).collect(),
             stripe_bits: layout.stripes.ilog2(),
             hasher: layout.hasher,
+            tag_hasher: Hasher::keyed([1, 2, 3, 4].map(|n| draw(layout.cursor_secret, n))),
             databases: core::array::from_fn(|n| AtomicU8::new(n as u8)),
             exclusion: Exclusion::new(),
             memory: Memory::new(layout.stripes),
+            log: RevokeLog::new(),
             cursors: CursorKey::new(layout.cursor_secret),
             flushed: Mutex::default(),
             flushed_tables: AtomicUsize::new(0),
@@ -87,7 +93,7 @@ impl Store {
 
     /// Bytes of the empty store itself: stripes and participants' words. Not part of [`Memory::used`] by itself.
     pub fn base_bytes(&self) -> usize {
-        size_of_val(&*self.stripes) + self.exclusion.bytes()
+        size_of_val(&*self.stripes) + self.exclusion.bytes() + self.log.bytes()
     }
 
     /// Memory counts and limit.
@@ -117,9 +123,24 @@ impl Store {
         y.store(old, Ordering::Relaxed);
     }
 
-    pub(crate) fn env(&self) -> Env<'_> {
-        let placing = Placing { hasher: &self.hasher, stripe_bits: self.stripe_bits };
-        Env { placing, queueing: self.memory.queueing() }
+    pub(crate) fn placing(&self) -> Placing<'_> {
+        Placing { hasher: &self.hasher, stripe_bits: self.stripe_bits }
+    }
+
+    /// What operations on this table need.
+    #[inline]
+    pub(crate) fn env(&self, table: Physical) -> Env<'_> {
+        Env { placing: self.placing(), log: &self.log, log_held: false, table, queueing: self.memory.queueing() }
+    }
+
+    /// A tag by its name, as entries and the revoke log keep it. Two names may share one: then both are revoked at once.
+    pub fn tag(&self, name: &[u8]) -> u64 {
+        self.tag_hasher.hash(name).0
+    }
+
+    /// The epoch of the latest revoke, and the records that the sweeper has not dropped yet.
+    pub fn revoke_log(&self) -> (u64, usize) {
+        (self.log.epoch(), self.log.records())
     }
 
     pub(crate) fn bury(&self, tables: Vec<Table>) {
@@ -158,12 +179,11 @@ impl Store {
 
     /// Checks every invariant and recounts all bytes; panics with what does not hold. For tests, between batches.
     pub fn invariants(&self) {
-        let env = self.env();
         let mut bytes: i64 = 0;
         for stripe in &self.stripes {
             let stripe = stripe.0.lock();
             for physical in stripe.occupied() {
-                stripe.table(physical).expect("occupied").invariants(env);
+                stripe.table(physical).expect("occupied").invariants(self.env(physical));
             }
             bytes += stripe.bytes() as i64 - stripe.unflushed();
         }
@@ -185,7 +205,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    fn new(stripes: usize) -> Self {
+    pub(crate) fn new(stripes: usize) -> Self {
         Self {
             used: AtomicI64::new(0),
             outside: AtomicI64::new(0),

@@ -2,9 +2,10 @@
 
 use crate::hash::KeyHash;
 use crate::limits::DATABASES;
+use crate::segment::Placing;
 use crate::slot::Slot;
 use crate::store::Memory;
-use crate::table::{Env, Table, is_past};
+use crate::table::{Env, Table};
 use crate::time::Cx;
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -37,6 +38,8 @@ pub(crate) struct Stripe {
     #[allow(clippy::box_collection)] // nearly always absent: one word in the stripe
     watched: Option<Box<HashMap<(Db, KeyHash), Watched>>>,
     pub counts: Counts,
+    /// The epoch the revoke sweeper last brought all tables here to.
+    pub swept: u64,
 }
 
 /// What happened in a stripe since the start.
@@ -44,6 +47,7 @@ pub(crate) struct Stripe {
 pub(crate) struct Counts {
     pub changes: u64,
     pub expired: u64,
+    pub revoked: u64,
     pub evicted: u64,
 }
 
@@ -66,6 +70,7 @@ impl Stripe {
         let result = act(table);
         let delta = table.bytes() as i64 - before as i64;
         self.counts.expired += core::mem::take(&mut table.expired);
+        self.counts.revoked += core::mem::take(&mut table.revoked);
         if db.0 > 0 && table.len() == 0 {
             self.others[usize::from(db.0) - 1] = None;
         }
@@ -121,8 +126,8 @@ impl Stripe {
     }
 
     /// Detaches a whole table, for `FLUSHDB`; its bytes stay counted until it is freed.
-    pub fn detach(&mut self, db: Db, physical: Physical, env: Env<'_>, memory: &Memory) -> Option<Table> {
-        self.touch_watched(&[db], &[physical], env);
+    pub fn detach(&mut self, db: Db, physical: Physical, placing: Placing<'_>, memory: &Memory) -> Option<Table> {
+        self.touch_watched(&[db], &[physical], placing);
         self.settle(memory);
         let table = match physical.0 {
             0 => core::mem::take(&mut self.first),
@@ -135,12 +140,12 @@ impl Stripe {
     }
 
     /// Counts as changed every watched key of `dbs` that lies in one of `tables`.
-    pub fn touch_watched(&mut self, dbs: &[Db], tables: &[Physical], env: Env<'_>) {
+    pub fn touch_watched(&mut self, dbs: &[Db], tables: &[Physical], placing: Placing<'_>) {
         let Some(mut watched) = self.watched.take() else {
             return;
         };
         for ((db, kh), watched) in watched.iter_mut() {
-            let place = kh.place(env.placing.stripe_bits);
+            let place = kh.place(placing.stripe_bits);
             let mut keys = watched.keys.iter();
             let tables = || tables.iter().filter_map(|table| self.table(*table));
             if dbs.contains(db) && keys.any(|key| tables().any(|table| table.find(place, key).is_some())) {
@@ -163,7 +168,7 @@ impl Stripe {
         let live = self.is_live(db.1, kh, key, cx, env);
         if !live {
             // A dead entry must not count as one that a later flush takes away.
-            self.with_table(db.1, memory, |table| table.remove_dead(kh.place(env.placing.stripe_bits), key, cx));
+            self.with_table(db.1, memory, |table| table.remove_dead(kh.place(env.placing.stripe_bits), key, cx, env));
         }
         let watched = self.watched.get_or_insert_default().entry((db.0, kh)).or_default();
         if !watched.keys.iter().any(|known| **known == *key) {
@@ -193,7 +198,7 @@ impl Stripe {
     pub fn is_live(&self, db: Physical, kh: KeyHash, key: &[u8], cx: &Cx, env: Env<'_>) -> bool {
         self.table(db).is_some_and(|table| {
             let found = table.find(kh.place(env.placing.stripe_bits), key);
-            found.is_some_and(|(_, deadline)| !is_past(deadline, cx))
+            found.is_some_and(|(at, deadline)| table.death(at, deadline, cx, env).is_none())
         })
     }
 

@@ -5,15 +5,15 @@
 mod primitives {
     pub(crate) use core::hint::spin_loop;
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
-    pub(crate) use parking_lot::{Mutex, MutexGuard};
+    pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
     pub(crate) use std::thread::yield_now;
 }
 
 #[cfg(loom)]
 mod primitives {
     pub(crate) use loom::hint::spin_loop;
-    pub(crate) use loom::sync::MutexGuard;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::{MutexGuard, RwLockReadGuard};
     pub(crate) use loom::thread::yield_now;
 
     /// loom's lock with the interface of the one that ships.
@@ -31,6 +31,24 @@ mod primitives {
 
         pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             self.0.try_lock().ok()
+        }
+    }
+
+    /// The same for the lock of many readers.
+    #[derive(Default)]
+    pub(crate) struct RwLock<T>(loom::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub fn read(&self) -> RwLockReadGuard<'_, T> {
+            self.0.read().expect("a panic ends the model")
+        }
+
+        pub fn read_recursive(&self) -> RwLockReadGuard<'_, T> {
+            self.read()
+        }
+
+        pub fn write(&self) -> loom::sync::RwLockWriteGuard<'_, T> {
+            self.0.write().expect("a panic ends the model")
         }
     }
 }

@@ -9,7 +9,9 @@ use crate::limits::{MAX_DEPTH, MERGE_BYTES, MERGE_ENTRIES, MOVE_BYTES, MOVE_SEGM
 use crate::memory::vec_bytes;
 use crate::queues::Queues;
 use crate::record::{NewRecord, Record};
+use crate::revoke::{RevokeLog, Verdict};
 use crate::segment::{NEVER, Placing, Segment, due_second};
+use crate::stripe::Physical;
 use crate::time::{Cx, Millis};
 use crate::value::NewValue;
 use smallvec::SmallVec;
@@ -22,6 +24,11 @@ const USUAL_BYTES_MAX: u32 = 256;
 #[derive(Clone, Copy)]
 pub(crate) struct Env<'s> {
     pub placing: Placing<'s>,
+    /// What was revoked, and the table of this environment by its number there.
+    pub log: &'s RevokeLog,
+    /// Whether this thread holds the log.
+    pub log_held: bool,
+    pub table: Physical,
     /// Whether the eviction queues are kept (a memory limit and a queueing policy are set).
     pub queueing: bool,
 }
@@ -35,6 +42,15 @@ pub enum Stage {
     Bucket,
     /// The entry that bucket leads to.
     Entry,
+}
+
+/// Why an entry that is there must not be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// Its deadline has passed.
+    Expired,
+    /// A record of the revoke log matches it.
+    Revoked,
 }
 
 /// Where an entry lies; valid until the table changes.
@@ -66,14 +82,18 @@ pub(crate) struct Table {
     bytes: u64,
     /// Where in hash order the next search for the dead begins.
     pub reap_from: u64,
+    /// The epoch the revoke sweeper last brought all segments to, and where in hash order it goes on.
+    pub swept: u64,
+    pub sweep_from: u64,
     /// The last round of moving begun here, and where in hash order it goes on; `None` once done.
     moving: u32,
     move_from: Option<u64>,
     queues: Queues,
     /// Set by every change to a live entry; read and cleared by the stripe for its observers.
     pub changed: bool,
-    /// Entries freed because their deadline had passed; collected by the stripe.
+    /// Entries freed because their deadline had passed, and because they were revoked; collected by the stripe.
     pub expired: u64,
+    pub revoked: u64,
 }
 
 impl Default for Table {
@@ -90,11 +110,14 @@ impl Default for Table {
             bytes: 0,
             due: NEVER,
             reap_from: 0,
+            swept: 0,
+            sweep_from: 0,
             moving: 0,
             move_from: None,
             queues: Queues::default(),
             changed: false,
             expired: 0,
+            revoked: 0,
         }
     }
 }
@@ -128,6 +151,70 @@ impl Table {
         let segment = self.segment_at(place)?;
         let (position, deadline) = self.segments[segment as usize].find(place, key)?;
         Some((At { segment, position }, deadline))
+    }
+
+    /// Why the entry with this deadline must not be seen; `None` if it is live.
+    #[inline]
+    pub fn death(&self, at: At, deadline: Option<Millis>, cx: &Cx, env: Env<'_>) -> Option<Death> {
+        if is_past(deadline, cx) {
+            return Some(Death::Expired);
+        }
+        if env.log.is_quiet() { None } else { self.was_revoked(at, env).then_some(Death::Revoked) }
+    }
+
+    /// The same for who came for the entry: the log is not searched twice for what a stamp can tell.
+    #[inline]
+    pub fn look_at(&mut self, at: At, deadline: Option<Millis>, cx: &Cx, env: Env<'_>) -> Option<Death> {
+        if is_past(deadline, cx) {
+            return Some(Death::Expired);
+        }
+        if env.log.is_quiet() { None } else { self.search_log(at, env) }
+    }
+
+    fn search_log(&mut self, at: At, env: Env<'_>) -> Option<Death> {
+        let verdict = self.judge(at.segment, self.record(at), env);
+        if verdict.restamp {
+            self.segments[at.segment as usize].restamp(at.position, verdict.epoch as u32);
+        }
+        verdict.is_dead.then_some(Death::Revoked)
+    }
+
+    fn judge(&self, segment: u32, record: Record<'_>, env: Env<'_>) -> Verdict {
+        env.log.judge(env.table, record, self.segments[segment as usize].base, env.log_held)
+    }
+
+    /// The stamp with which an entry that was found live counts from now on, with other tags; `None` if it is dead by now.
+    pub fn stamp_now(&self, at: At, env: Env<'_>) -> Option<u32> {
+        let verdict = self.judge(at.segment, self.record(at), env);
+        (!verdict.is_dead).then_some(verdict.epoch as u32)
+    }
+
+    fn was_revoked(&self, at: At, env: Env<'_>) -> bool {
+        self.is_revoked(at.segment, self.record(at), env)
+    }
+
+    fn is_revoked(&self, segment: u32, record: Record<'_>, env: Env<'_>) -> bool {
+        self.judge(segment, record, env).is_dead
+    }
+
+    /// Whether an entry of that segment is to be seen.
+    pub fn is_live(&self, segment: u32, record: Record<'_>, cx: &Cx, env: Env<'_>) -> bool {
+        !is_past(record.deadline(), cx) && (env.log.is_quiet() || !self.is_revoked(segment, record, env))
+    }
+
+    /// The epoch that a new entry at a place counts from, if it has no stamp of its own.
+    fn base_at(&self, place: Place, env: Env<'_>) -> u64 {
+        self.segment_at(place).map_or_else(|| env.log.epoch(), |segment| self.segments[segment as usize].base)
+    }
+
+    /// The stamp a new entry needs.
+    #[inline]
+    pub fn stamp_for(&self, place: Place, key: &[u8], env: Env<'_>) -> Option<u32> {
+        if env.log.is_quiet() {
+            None
+        } else {
+            env.log.stamp_for(env.table, key, self.base_at(place, env), env.log_held)
+        }
     }
 
     /// Asks for what a look-up of a place needs, stage by stage.
@@ -187,7 +274,7 @@ impl Table {
         let deadline = new.deadline;
         let mut new = Some(new);
         let at = loop {
-            let segment = self.segment_for(place);
+            let segment = self.segment_for(place, env);
             let record = new.take().expect("handed back by the failed attempt");
             match self.with_segment(segment, |segment| segment.insert(place, record)) {
                 Ok(position) => break At { segment, position },
@@ -291,13 +378,20 @@ impl Table {
         }
     }
 
-    /// Frees the entry of `key` if its deadline has passed.
-    pub fn remove_dead(&mut self, place: Place, key: &[u8], cx: &Cx) {
+    /// Frees the entry of `key` if it is dead.
+    pub fn remove_dead(&mut self, place: Place, key: &[u8], cx: &Cx, env: Env<'_>) {
         if let Some((at, deadline)) = self.find(place, key)
-            && is_past(deadline, cx)
+            && let Some(death) = self.death(at, deadline, cx, env)
         {
             self.remove(at, place);
-            self.expired += 1;
+            self.count_death(death);
+        }
+    }
+
+    pub fn count_death(&mut self, death: Death) {
+        match death {
+            Death::Expired => self.expired += 1,
+            Death::Revoked => self.revoked += 1,
         }
     }
 
@@ -321,7 +415,8 @@ impl Table {
     /// Gives back what removals left in the segment of `place`.
     pub fn tidy(&mut self, segment: u32, place: Place) {
         if self.len == 0 {
-            *self = Self { changed: self.changed, expired: self.expired, ..Self::default() };
+            let (changed, expired, revoked) = (self.changed, self.expired, self.revoked);
+            *self = Self { changed, expired, revoked, ..Self::default() };
         } else {
             self.with_segment(segment, Segment::tidy);
             while self.try_merge(place) {}
@@ -336,10 +431,11 @@ impl Table {
     }
 
     /// The segment for `place`, the first one if there is none.
-    fn segment_for(&mut self, place: Place) -> u32 {
+    fn segment_for(&mut self, place: Place, env: Env<'_>) -> u32 {
         self.segment_at(place).unwrap_or_else(|| {
+            let base = env.log.epoch();
             self.resize_index(|table| {
-                table.segments.push(Segment::new(0));
+                table.segments.push(Segment::new(0, base));
                 table.directory.push(0);
             });
             0
@@ -348,7 +444,7 @@ impl Table {
 
     /// Splits the segment of `place`; false if that has come to its end.
     fn split(&mut self, place: Place, env: Env<'_>) -> bool {
-        let segment = self.segment_for(place);
+        let segment = self.segment_for(place, env);
         let depth = self.segments[segment as usize].depth;
         if depth >= MAX_DEPTH {
             return false;
@@ -412,10 +508,12 @@ impl Table {
         let buddies = [&self.segments[low as usize], &self.segments[high as usize]];
         let entries: usize = buddies.iter().map(|segment| segment.len()).sum();
         let bytes: usize = buddies.iter().map(|segment| segment.live_bytes()).sum();
-        if buddies[0].depth != buddies[1].depth || entries > MERGE_ENTRIES || bytes > MERGE_BYTES {
+        let alike = (buddies[0].depth, buddies[0].base) == (buddies[1].depth, buddies[1].base);
+        // Of one base: an entry without a stamp must not be judged by records older than itself.
+        if !alike || entries > MERGE_ENTRIES || bytes > MERGE_BYTES {
             return false;
         }
-        let buddy = core::mem::replace(&mut self.segments[high as usize], Segment::new(0));
+        let buddy = core::mem::replace(&mut self.segments[high as usize], Segment::new(0, 0));
         self.bytes -= buddy.memory();
         self.with_segment(low, |segment| segment.merge(buddy));
         self.directory[both].fill(low);
@@ -485,17 +583,18 @@ impl Table {
             + vec_bytes::<u32>(self.vacant.capacity())
     }
 
-    /// Visits, in hash order from `from`, the entries of one stretch of order bits expected to hold `wanted` entries;
-    /// at most one segment. Returns where the next stretch begins, or `None` at the end of the table.
+    /// Visits, in hash order from `from`, the entries of one stretch of order bits expected to hold `wanted` entries, and
+    /// says which are live; at most one segment. Returns where the next stretch begins, or `None` at the end of the table.
     pub fn visit(
         &self,
         from: u64,
         wanted: usize,
         granule_bits: u32,
-        env: Env<'_>,
-        each: impl FnMut(Record<'_>),
+        (cx, env): (&Cx, Env<'_>),
+        mut each: impl FnMut(Record<'_>, bool),
     ) -> Option<u64> {
-        let segment = &self.segments[self.segment_at(Place { order: from })? as usize];
+        let index = self.segment_at(Place { order: from })?;
+        let segment = &self.segments[index as usize];
         let span_bits = 64 - segment.depth;
         let parts = segment.len().div_ceil(wanted.max(1)).max(1).next_power_of_two().ilog2();
         let stretch_bits = span_bits.saturating_sub(parts).max(granule_bits);
@@ -509,7 +608,7 @@ impl Table {
                 (a, b) => a.or(b),
             }
         };
-        segment.visit(from, end, env.placing, each);
+        segment.visit(from, end, env.placing, |record| each(record, self.is_live(index, record, cx, env)));
         end
     }
 

@@ -36,7 +36,8 @@ families![
     config,
     command,
     protocol,
-    monitoring
+    monitoring,
+    freshness
 ];
 
 #[test]

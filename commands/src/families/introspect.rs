@@ -4,10 +4,10 @@ use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::error::Error;
 use crate::families::help::help;
-use crate::glob;
 use crate::table::{self, Lookup};
 use crate::usage::{self, Argument, Kind};
 use protocol::{Args, ReplyWriter};
+use storage::glob;
 
 const ANYTIME: Flags = Flags::LOADING.and(Flags::STALE);
 

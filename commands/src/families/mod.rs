@@ -1,9 +1,10 @@
 //! The command families: one file each, rows first, then handlers.
 //!
 //! Wire ids are dealt out in blocks: connection 1, client 20, string 50, counter 80, expiry 100, keyspace 130, scan 160,
-//! transaction 170, config 180, introspect 190, inspect 210, server 240, debug 290, refused 310; the next family begins
-//! at 340.
+//! transaction 170, config 180, introspect 190, inspect 210, server 240, debug 290, refused 310, cache 340, swr 360;
+//! the next family begins at 400.
 
+pub mod cache;
 pub mod client;
 pub mod config;
 pub mod connection;
@@ -18,4 +19,5 @@ pub mod refused;
 pub mod scan;
 pub mod server;
 pub mod string;
+pub mod swr;
 pub mod transaction;

@@ -8,9 +8,8 @@ use crate::command::{Command, Flags, Group, Keys};
 use crate::effect::{Job, Progress, SLICE_KEYS};
 use crate::error::Error;
 use crate::families::keyspace::kind_name;
-use crate::glob;
 use protocol::{Output, ReplyWriter};
-use storage::{Db, Kind};
+use storage::{Db, Kind, glob};
 
 /// Rows of this family.
 pub const COMMANDS: &[Command] = &[

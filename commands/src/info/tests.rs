@@ -45,6 +45,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("CPU", "used_cpu_sys used_cpu_user used_cpu_sys_children=0 used_cpu_user_children=0"),
     ("Errorstats", ""),
     ("Cluster", "cluster_enabled=0"),
+    ("Swr", "revoke_epoch=0 revoke_records=0 revoked_keys=0"),
     ("Keyspace", ""),
     ("Commandstats", "cmdstat_info"),
     ("Latencystats", "latency_percentiles_usec_info"),

@@ -6,13 +6,12 @@
 pub mod kind;
 pub mod table;
 
-use crate::glob;
 use arc_swap::ArcSwapOption;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use kind::{Refusal, Value};
 use parking_lot::RwLock;
 use std::fmt;
-use storage::{Memory, Policy};
+use storage::{Memory, Policy, glob};
 use table::{Class, SETTINGS, Setting};
 
 /// Settings in force.

@@ -21,7 +21,9 @@ const BLOCKS: &[(&str, u16)] = &[
     ("server", 240),
     ("debug", 290),
     ("refused", 310),
-    ("", 340),
+    ("cache", 340),
+    ("swr", 360),
+    ("", 400),
 ];
 
 #[test]

@@ -40,6 +40,8 @@ const TICK_BUDGET_NS: u64 = 200_000;
 const TICK_BUDGET_MAX_NS: u64 = 800_000;
 /// While work is left undone a busy core reclaims between ticks too, at most this share of its time: one part in.
 const RECLAIM_SHARE: u64 = 5;
+/// Ticks of one stripe in a row that leave something to do, before the next one has its turn: some 0.3 ms.
+const TRIES_PER_STRIPE: usize = 8;
 /// Longest time without letting the runtime's other tasks run, ns.
 const YIELD_AFTER_NS: u64 = 500_000;
 /// Time in which requests already on their way are still answered at the end, ms.
@@ -289,14 +291,19 @@ impl Reactor {
         let cx = Cx { now: Millis(self.now_ms), seed: self.seed };
         let mut left = share.div_ceil(TICKS_PER_ROUND);
         self.late = false;
+        let mut tries = 0;
         while left > 0 {
             let done = access.tick(self.core * share + self.next_stripe, 1, &cx);
-            if done {
+            tries += 1;
+            // A stripe with much to free must not keep the others waiting for a round.
+            if done || tries == TRIES_PER_STRIPE {
+                self.late |= !done;
                 self.next_stripe = (self.next_stripe + 1) % share;
                 left -= 1;
+                tries = 0;
             }
             if self.clock.ns_between(begin, self.clock.ticks()) > self.tick_budget_ns {
-                self.late = left > 0;
+                self.late |= left > 0;
                 break;
             }
         }

@@ -17,7 +17,7 @@ use layouts::{HONEST, LAYOUTS};
 use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use machine::{Machine, Ticking};
-use operations::{DBS, KEYS, Name, Op};
+use operations::{DBS, Group, KEYS, Name, Op, PATTERNS, PREFIXES, TAGS};
 use storage::Policy;
 
 /// Operations of one input at most, and keys that its bulk operations touch in all, fewer where hashes collide and a
@@ -97,8 +97,22 @@ fn count(bytes: &mut Unstructured<'_>, left: &mut u16) -> Result<u16> {
     Ok(count)
 }
 
+/// From `least` to three.
+fn tags(bytes: &mut Unstructured<'_>, least: usize) -> Result<Vec<u8>> {
+    (0..bytes.int_in_range(least..=3)?).map(|_| bytes.int_in_range(0..=TAGS - 1)).collect()
+}
+
+fn group(bytes: &mut Unstructured<'_>) -> Result<Group> {
+    Ok(match bytes.int_in_range(0..=3)? {
+        0 => Group::Prefix(bytes.choose_index(PREFIXES.len())?),
+        1 => Group::Match(bytes.choose_index(PATTERNS.len())?),
+        2 => Group::Tag(bytes.int_in_range(0..=TAGS - 1)?),
+        _ => Group::Tags(tags(bytes, 1)?),
+    })
+}
+
 fn op(bytes: &mut Unstructured<'_>, bulk_left: &mut u16) -> Result<Op> {
-    Ok(match bytes.int_in_range(0..=47)? {
+    Ok(match bytes.int_in_range(0..=54)? {
         0..10 => Op::Put { name: name(bytes)?, len: len(bytes)?, fill: u8::arbitrary(bytes)?, ttl_ms: ttl(bytes)? },
         10 | 11 => Op::PutInt { name: name(bytes)?, n: i64::arbitrary(bytes)? >> bytes.int_in_range(0..=63)? },
         12..15 => Op::Append { name: name(bytes)?, len: len(bytes)? },
@@ -108,6 +122,8 @@ fn op(bytes: &mut Unstructured<'_>, bulk_left: &mut u16) -> Result<Op> {
         22..24 => Op::Move { from: name(bytes)?, to: name(bytes)? },
         24 => Op::NoEvict { name: name(bytes)?, on: bool::arbitrary(bytes)? },
         25 => Op::Touch { name: name(bytes)? },
+        48..51 => Op::Tag { name: name(bytes)?, tags: tags(bytes, 0)? },
+        51..=54 => Op::Revoke { db: db(bytes)?, group: group(bytes)? },
         26..28 => Op::Bulk {
             db: db(bytes)?,
             first: bytes.int_in_range(0..=600)?,

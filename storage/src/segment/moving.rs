@@ -132,7 +132,7 @@ impl Segment {
         };
         // Halves, but for chance: pages and indexes are made as large at once.
         let entries = self.len() / 2;
-        let mut halves = [0, 1].map(|_| Self::with_room(depth, entries + entries / 8 + 1));
+        let mut halves = [0, 1].map(|_| Self::with_room(depth, self.base, entries + entries / 8 + 1));
         let mut ahead = [self.pages.live() / 2; 2];
         let due = self.due;
         let (index, pages, stash) = (mem::take(&mut self.index), mem::take(&mut self.pages), self.stash.take());
@@ -156,7 +156,7 @@ impl Segment {
 
     /// Takes in the entries of its buddy.
     pub fn merge(&mut self, mut buddy: Self) {
-        debug_assert_eq!(self.depth, buddy.depth);
+        debug_assert_eq!((self.depth, self.base), (buddy.depth, buddy.base));
         self.depth -= 1;
         self.due = self.due.min(buddy.due);
         buddy.pages.prefetch_all();

@@ -2,6 +2,7 @@
 
 use super::moving::HOLES_PART;
 use super::*;
+use crate::ext::NewExt;
 use crate::hash::KeyHash;
 use crate::value::Value;
 
@@ -37,7 +38,7 @@ fn keys_of_one_tag_are_all_found() {
     let hasher = Hasher::Fixed(tag_of);
     let placing = Placing { hasher: &hasher, stripe_bits: 0 };
     let len_of = |number: u32| [5, 100, 600, 20_000][number as usize % 4];
-    let mut segment = Segment::new(0);
+    let mut segment = Segment::new(0, 0);
     let keys: Vec<[u8; 8]> = (0..60)
         .map(|n| key(7, n))
         .chain((0..60).map(|n| key(0x8000_0007, n)))
@@ -59,7 +60,7 @@ fn keys_of_one_tag_are_all_found() {
     };
     for (number, key) in keys.iter().enumerate() {
         let value = vec![number as u8; len_of(number as u32)];
-        let new = NewRecord::new(key, NewValue::Bytes(&value), None, false);
+        let new = NewRecord::new(key, NewValue::Bytes(&value), None, NewExt::default());
         if let Err(new) = segment.insert(place(key), new) {
             segment.insert_anyway(place(key), new);
         }
@@ -75,7 +76,9 @@ fn keys_of_one_tag_are_all_found() {
     check(&low, &keys);
     for key in &keys {
         let (position, _) = low.find(place(key), key).expect("inserted");
-        low.replace(position, NewRecord::new(key, NewValue::Int(42), None, false)).ok().expect("there is room");
+        low.replace(position, NewRecord::new(key, NewValue::Int(42), None, NewExt::default()))
+            .ok()
+            .expect("there is room");
         low.invariants();
         assert_eq!(value_of(&low, key).expect("replaced"), b"42");
     }
@@ -93,10 +96,10 @@ fn keys_of_one_tag_are_all_found() {
 #[test]
 fn a_dropped_segment_lets_go_of_what_it_owned() {
     let shared = std::sync::Arc::new(vec![1; 100]);
-    let mut segment = Segment::new(0);
+    let mut segment = Segment::new(0, 0);
     for number in 0..40 {
         let key = key(9, number);
-        let new = NewRecord::new(&key, NewValue::Shared(std::sync::Arc::clone(&shared)), None, false);
+        let new = NewRecord::new(&key, NewValue::Shared(std::sync::Arc::clone(&shared)), None, NewExt::default());
         segment.insert(place(&key), new).ok().expect("there is room");
     }
     assert_eq!(std::sync::Arc::strong_count(&shared), 41);
@@ -107,13 +110,13 @@ fn a_dropped_segment_lets_go_of_what_it_owned() {
 /// Rewriting with other lengths leaves holes that never make up more than their part, and costs no growth.
 #[test]
 fn holes_are_closed() {
-    let mut segment = Segment::new(0);
+    let mut segment = Segment::new(0, 0);
     let mut random = 1u64;
     for turn in 0..20_000u32 {
         random = crate::time::draw(random, 1);
         let key = key(turn % 97 * 0x10_0301, 0);
         let value = vec![turn as u8; (random % 180) as usize];
-        let new = NewRecord::new(&key, NewValue::Bytes(&value), None, false);
+        let new = NewRecord::new(&key, NewValue::Bytes(&value), None, NewExt::default());
         let done = match segment.find(place(&key), &key) {
             Some((position, _)) => segment.replace(position, new).is_ok(),
             None => segment.insert(place(&key), new).is_ok(),
@@ -129,10 +132,13 @@ fn holes_are_closed() {
 /// bucket at all, where the overflow marks of the stashed entries belong. It now keeps one.
 #[test]
 fn stashed_entries_outlive_the_index() {
-    let mut segment = Segment::new(0);
+    let mut segment = Segment::new(0, 0);
     let keys: Vec<[u8; 8]> = (0..100).map(|n| key(7, n)).collect();
     for key in &keys {
-        segment.insert(place(key), NewRecord::new(key, NewValue::Int(1), None, false)).ok().expect("there is room");
+        segment
+            .insert(place(key), NewRecord::new(key, NewValue::Int(1), None, NewExt::default()))
+            .ok()
+            .expect("there is room");
     }
     let stashed = segment.stashed().len();
     assert!(stashed > 0 && segment.index.positions() > 4 * crate::index::SLOTS);

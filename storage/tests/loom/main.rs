@@ -19,6 +19,7 @@
 
 mod bytes;
 mod exclusive;
+mod revoke;
 mod wake;
 
 #[path = "../../../server/src/net/mailbox.rs"]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
-use storage::{Access, Cx, Db, Layout, NewValue, Policy, Slot, Store, Value};
+use storage::{Access, Cx, Db, Layout, NewValue, Policy, Selector, Slot, Store, Value};
 
 const THREADS: u64 = 4;
 const CX: fn() -> Cx = || Cx::at(1000);
@@ -281,4 +281,71 @@ fn more_threads_than_the_limit_in_turn() {
     }
     let visits = read(&mut store.join().batch(), Db(0), b"visits");
     assert_eq!(visits, Some(3 * storage::limits::MAX_PARTICIPANTS as i64));
+}
+
+/// Groups of keys written together and revoked together: readers of a whole group see it whole or not at all, and each
+/// thread sees its own revokes and writes in their order, whatever others revoke and whoever sweeps.
+#[test]
+fn groups_are_revoked_as_one() {
+    const TURNS: i64 = 3000;
+    const GROUP: [&[u8]; 4] = [b"group:a", b"group:b", b"group:c", b"group:d"];
+    without_deadlock(|| {
+        let store = Store::new(Layout::new(4, [9; 4]));
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (store, stop) = (&store, &stop);
+            let whole = |access: &mut Access<'_>| {
+                let hashes = GROUP.map(|key| access.hash(key));
+                access.atomically(hashes, |access| GROUP.map(|key| read(access, Db(0), key)))
+            };
+            let write_all = |access: &mut Access<'_>, n| {
+                let hashes = GROUP.map(|key| access.hash(key));
+                access.atomically(hashes, |access| GROUP.iter().for_each(|key| write(access, Db(0), key, n)));
+            };
+            let others: Vec<_> = (0..2)
+                .map(|thread| {
+                    scope.spawn(move || {
+                        let mut participant = store.join();
+                        while !stop.load(Ordering::Relaxed) {
+                            let mut access = participant.batch();
+                            // Both tick every stripe, so that they meet.
+                            access.tick(thread, 4, &CX());
+                            let seen = whole(&mut access);
+                            assert!(seen.iter().all(|value| *value == seen[0]), "{seen:?}");
+                        }
+                    })
+                })
+                .collect();
+            let workers: Vec<_> = (0..2)
+                .map(|thread| {
+                    scope.spawn(move || {
+                        let (mut participant, mut random) = (store.join(), Random(thread));
+                        let own = [format!("own:{thread}:a").into_bytes(), format!("own:{thread}:b").into_bytes()];
+                        let prefix = own[0][..6].to_vec();
+                        for turn in 0..TURNS {
+                            let mut access = participant.batch();
+                            own.iter().for_each(|key| write(&mut access, Db(0), key, turn));
+                            match random.below(4) {
+                                0 => drop(access.revoke(Db(0), &[Selector::Prefix(b"group:")]).expect("room")),
+                                1 => write_all(&mut access, turn),
+                                2 => {
+                                    access.revoke(Db(0), &[Selector::Prefix(&prefix)]).expect("room");
+                                    assert!(own.iter().all(|key| read(&mut access, Db(0), key).is_none()));
+                                }
+                                _ => assert!(own.iter().all(|key| read(&mut access, Db(0), key) == Some(turn))),
+                            }
+                        }
+                    })
+                })
+                .collect();
+            join(workers);
+            stop.store(true, Ordering::Relaxed);
+            join(others);
+        });
+        let mut participant = store.join();
+        let mut access = participant.batch();
+        while !access.tick(0, 4, &CX()) || store.revoke_log().1 > 0 {}
+        drop(access);
+        store.invariants();
+    });
 }

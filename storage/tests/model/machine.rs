@@ -1,11 +1,11 @@
 //! Drives the store and the reference through the same operations and compares all that can be seen.
 
 use crate::layouts::{HONEST, layout};
-use crate::operations::{BULK, DBS, Name, Op};
+use crate::operations::{BULK, DBS, Group, Name, Op, PATTERNS, PREFIXES};
 use crate::reference::{Reference, Scan, Val, key, key_numbers};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use storage::{Access, Cx, Db, Millis, NewValue, Policy, Slot, Store, Value, Watch};
+use storage::{Access, Cx, Db, Millis, NewValue, Policy, Selector, Slot, Store, Value, Watch};
 
 /// When deadlines are reclaimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,10 @@ impl Machine {
         granted
     }
 
+    fn tag(&self, number: u8) -> u64 {
+        self.store.tag(&[b't', number])
+    }
+
     fn deadline(&self, ttl_ms: Option<i64>) -> Option<u64> {
         ttl_ms.map(|ttl| self.reference.now.saturating_add_signed(ttl))
     }
@@ -110,12 +114,16 @@ impl Machine {
         match op.clone() {
             Op::Put { name, len, fill, ttl_ms } => self.put(name, vec![fill; len], ttl_ms),
             Op::PutInt { name, n } => {
-                let deadline = self.reference.live(name).and_then(|entry| entry.deadline);
                 self.one(name, |slot| match slot {
                     Slot::Live(mut live) => live.put_int(n),
                     Slot::Vacant(vacant) => assert!(vacant.insert(NewValue::Int(n), None).is_some()),
                 });
-                self.reference.put(name, Val::Int(n), deadline);
+                // An edit, as INCR is: tags stay.
+                if self.reference.live(name).is_some() {
+                    self.reference.edit(name, |entry| entry.val = Val::Int(n));
+                } else {
+                    self.reference.put(name, Val::Int(n), None);
+                }
             }
             Op::Append { name, len } => {
                 if self.make_room(name, len) {
@@ -143,6 +151,31 @@ impl Machine {
             }
             Op::Touch { name } => {
                 self.one(name, |slot| slot.live().map(|mut live| live.touch()));
+            }
+            Op::Tag { name, tags } => {
+                let hashes: Vec<u64> = tags.iter().map(|tag| self.tag(*tag)).collect();
+                self.one(name, |slot| slot.live().map(|mut live| live.set_tags(&hashes)));
+                let tags: BTreeSet<u8> = tags.into_iter().collect();
+                if self.reference.live(name).is_some_and(|entry| entry.tags != tags) {
+                    self.reference.edit(name, |entry| entry.tags = tags);
+                }
+            }
+            Op::Revoke { db: number, group } => {
+                let set: Vec<u64> = match &group {
+                    Group::Tags(tags) => tags.iter().map(|tag| self.tag(*tag)).collect(),
+                    _ => Vec::new(),
+                };
+                let selector = match &group {
+                    Group::Prefix(at) => Selector::Prefix(PREFIXES[*at]),
+                    Group::Match(at) => Selector::Match(PATTERNS[*at]),
+                    Group::Tag(tag) => Selector::Tag(self.tag(*tag)),
+                    Group::Tags(_) => Selector::Tags(&set),
+                };
+                let before = self.store.revoke_log().0;
+                let epoch =
+                    self.with(|access, _| access.revoke(db(number), &[selector])).expect("there is room in the log");
+                assert_eq!(epoch, before + 1, "epochs count revokes");
+                self.reference.revoke(number, &group);
             }
             Op::Bulk { db, first, count, len, ttl_ms } => {
                 for number in first..first + count {
@@ -296,10 +329,11 @@ impl Machine {
             assert!(stats.keys >= expected.len(), "dead keys may be counted, live ones must");
             for key in expected {
                 let entry = self.reference.live((number, key)).expect("just listed").clone();
-                let (value, deadline, uses) = self.one((number, key), |slot| {
+                let (value, deadline, uses, tags) = self.one((number, key), |slot| {
                     let live = slot.live().expect("listed by the walk");
-                    (owned(live.value()), live.deadline(), live.uses())
+                    (owned(live.value()), live.deadline(), live.uses(), live.tags().collect::<BTreeSet<_>>())
                 });
+                assert!(tags.into_iter().eq(entry.tags.iter().map(|tag| self.tag(*tag)).collect::<BTreeSet<_>>()));
                 assert!(value == entry.val, "the value of {key} in {number}");
                 assert_eq!(deadline, entry.deadline.map(Millis), "the deadline of {key} in {number}");
                 self.seen.push(u64::from(uses));
@@ -314,6 +348,9 @@ impl Machine {
         self.with(|access, _| access.flush(&everything));
         self.tick_until_done();
         assert_eq!(self.store.flushed_pending(), 0);
+        // A pass for what was revoked during the last one.
+        self.tick_until_done();
+        assert_eq!(self.store.revoke_log().1, 0, "the sweeper has dropped every record");
         self.store.invariants();
         assert_eq!((self.store.memory().used(), self.store.memory().dataset()), (0, 0), "nothing is kept");
     }

@@ -22,6 +22,7 @@ mod machine;
 mod memory;
 mod operations;
 mod reference;
+mod revoke;
 mod scan;
 mod schedule;
 mod states;

@@ -13,6 +13,22 @@ pub const BULK: u16 = 1000;
 /// A database and a key, by number.
 pub type Name = (u8, u16);
 
+/// Prefixes and patterns to revoke by: some match nothing, some everything but the odd keys.
+pub const PREFIXES: [&[u8]; 6] = [b"key:", b"key:0000", b"key:0001", b"key:010", b"x", &[3; 200]];
+/// See [`PREFIXES`].
+pub const PATTERNS: [&[u8]; 6] = [b"*", b"key:*1", b"key:0000?", b"key:[0-1]*5", b"x", b"?*9"];
+/// Tags that entries bear, by number.
+pub const TAGS: u8 = 6;
+
+/// What a revoke names.
+#[derive(Clone, Debug)]
+pub enum Group {
+    Prefix(usize),
+    Match(usize),
+    Tag(u8),
+    Tags(Vec<u8>),
+}
+
 #[derive(Clone, Debug)]
 pub enum Op {
     Put { name: Name, len: usize, fill: u8, ttl_ms: Option<i64> },
@@ -24,6 +40,8 @@ pub enum Op {
     Move { from: Name, to: Name },
     NoEvict { name: Name, on: bool },
     Touch { name: Name },
+    Tag { name: Name, tags: Vec<u8> },
+    Revoke { db: u8, group: Group },
     Bulk { db: u8, first: u16, count: u16, len: usize, ttl_ms: Option<i64> },
     BulkRemove { db: u8, first: u16, count: u16 },
     Advance { ms: u64 },

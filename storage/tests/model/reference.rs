@@ -1,6 +1,6 @@
 //! The naive store: a map per database, whose entries vanish the moment their deadline passes.
 
-use crate::operations::{BULK, KEYS};
+use crate::operations::{BULK, Group, KEYS, PATTERNS, PREFIXES};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A key of that number: lengths 0 and 1, around the one-byte length field, and ordinary ones.
@@ -39,6 +39,7 @@ pub struct Entry {
     pub val: Val,
     pub deadline: Option<u64>,
     pub no_evict: bool,
+    pub tags: BTreeSet<u8>,
 }
 
 /// A watch as it should behave.
@@ -57,7 +58,7 @@ pub struct Reference {
     pub now: u64,
     pub dbs: [BTreeMap<u16, Entry>; crate::operations::DBS as usize],
     pub watches: Vec<Watched>,
-    /// Keys that ever expired, in any database.
+    /// Keys that ever expired or were revoked, in any database.
     pub expired: BTreeSet<u16>,
     /// The running walk.
     pub scan: Option<Scan>,
@@ -98,7 +99,7 @@ impl Reference {
             return;
         }
         let no_evict = self.live(name).is_some_and(|entry| entry.no_evict);
-        self.dbs[usize::from(name.0)].insert(name.1, Entry { val, deadline, no_evict });
+        self.dbs[usize::from(name.0)].insert(name.1, Entry { val, deadline, no_evict, tags: BTreeSet::new() });
         self.touched(name);
     }
 
@@ -120,6 +121,23 @@ impl Reference {
         self.gone(name);
         self.touched(name);
         Some(entry)
+    }
+
+    /// Removes what a group names at once. The store may keep such entries for a while, as it does expired ones.
+    pub fn revoke(&mut self, db: u8, group: &Group) {
+        let names = |number: u16, entry: &Entry| match group {
+            Group::Prefix(at) => key(number).starts_with(PREFIXES[*at]),
+            Group::Match(at) => storage::glob::matches(PATTERNS[*at], &key(number), false),
+            Group::Tag(tag) => entry.tags.contains(tag),
+            Group::Tags(tags) => tags.iter().all(|tag| entry.tags.contains(tag)),
+        };
+        let entries = self.dbs[usize::from(db)].iter();
+        let revoked: Vec<u16> =
+            entries.filter(|(number, entry)| names(**number, entry)).map(|(number, _)| *number).collect();
+        for key in revoked {
+            self.expired.insert(key);
+            self.remove((db, key));
+        }
     }
 
     pub fn advance(&mut self, ms: u64) {

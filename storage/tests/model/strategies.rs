@@ -1,6 +1,6 @@
 //! How proptest draws operations.
 
-use crate::operations::{DBS, KEYS, Name, Op};
+use crate::operations::{DBS, Group, KEYS, Name, Op, PATTERNS, PREFIXES, TAGS};
 use proptest::prelude::*;
 use storage::Policy;
 
@@ -31,11 +31,21 @@ fn ttls() -> impl Strategy<Value = i64> {
 }
 
 fn names() -> impl Strategy<Value = Name> {
-    (prop_oneof![4 => Just(0u8), 1 => 1..DBS], 0..KEYS)
+    // Often the same few, so that operations meet.
+    (prop_oneof![4 => Just(0u8), 1 => 1..DBS], prop_oneof![2 => 7u16..11, 3 => 0..KEYS])
 }
 
 fn advances() -> impl Strategy<Value = u64> {
     prop_oneof![4 => 1u64..100, 4 => 100u64..5000, 3 => 5000u64..200_000, 2 => 200_000u64..20_000_000, 1 => 20_000_000u64..800_000_000]
+}
+
+fn groups() -> impl Strategy<Value = Group> {
+    prop_oneof![
+        3 => (0..PREFIXES.len()).prop_map(Group::Prefix),
+        3 => (0..PATTERNS.len()).prop_map(Group::Match),
+        4 => (0..TAGS).prop_map(Group::Tag),
+        2 => proptest::collection::vec(0..TAGS, 1..4).prop_map(Group::Tags),
+    ]
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
@@ -57,6 +67,8 @@ pub fn unlimited() -> BoxedStrategy<Op> {
         3 => (names(), names()).prop_map(|(from, to)| Op::Move { from, to }),
         2 => (names(), any::<bool>()).prop_map(|(name, on)| Op::NoEvict { name, on }),
         2 => names().prop_map(|name| Op::Touch { name }),
+        8 => (names(), proptest::collection::vec(0..TAGS, 0..4)).prop_map(|(name, tags)| Op::Tag { name, tags }),
+        5 => (prop_oneof![3 => Just(0u8), 1 => 1..DBS], groups()).prop_map(|(db, group)| Op::Revoke { db, group }),
         2 => (0..DBS, 0u16..600, 1u16..400, 0usize..40, ttl())
             .prop_map(|(db, first, count, len, ttl_ms)| Op::Bulk { db, first, count, len, ttl_ms }),
         2 => (0..DBS, 0u16..600, 1u16..600).prop_map(|(db, first, count)| Op::BulkRemove { db, first, count }),

@@ -118,7 +118,16 @@ pub fn prefix(pattern: &[u8]) -> Prefix<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testkit::draws;
+    use crate::time::draw;
+
+    /// Numbers below a bound, from a seed.
+    fn draws(seed: u64) -> impl FnMut(usize) -> usize {
+        let mut count = 0;
+        move |below| {
+            count += 1;
+            draw(seed, count) as usize % below
+        }
+    }
 
     fn is_match(pattern: &str, text: &str) -> bool {
         matches(pattern.as_bytes(), text.as_bytes(), false)

@@ -1,0 +1,66 @@
+//! The revoke sweeper's part in a table: entries that the log says are dead are freed, the others need no judging again.
+
+use crate::hash::Place;
+use crate::limits::SWEEP_SEGMENTS;
+use crate::segment::Segment;
+use crate::table::{At, Env, Table};
+use smallvec::SmallVec;
+
+impl Table {
+    /// Judges the next few segments by the log as far as `target`, in hash order; true once all were.
+    ///
+    /// A segment that is swept has that epoch as its base. Splits hand it on, and merges wait until both have it, so a
+    /// pass in hash order meets every entry that was there when it began.
+    pub fn sweep(&mut self, target: u64, env: Env<'_>) -> bool {
+        if self.swept == target {
+            return true;
+        }
+        let mut judged = 0;
+        while judged < SWEEP_SEGMENTS {
+            let order = self.sweep_from;
+            // Nothing to judge is left where the table has become empty.
+            let Some((index, next)) = self.segment_from(order) else { return true };
+            if self.segment(index).base < target {
+                judged += 1;
+                if self.sweep_segment(index, order, target, env) {
+                    return true;
+                }
+            }
+            match next {
+                Some(next) => self.sweep_from = next,
+                None => {
+                    (self.swept, self.sweep_from) = (target, 0);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// One segment, which contains the place `order`; true if the table is empty now.
+    fn sweep_segment(&mut self, index: u32, order: u64, target: u64, env: Env<'_>) -> bool {
+        let base = self.segment(index).base;
+        let mut dead: SmallVec<[usize; 64]> = SmallVec::new();
+        let mut stamped: SmallVec<[usize; 64]> = SmallVec::new();
+        for (position, record) in self.segment(index).iter() {
+            if env.log.judge(env.table, record, base, env.log_held).is_dead {
+                dead.push(position);
+            } else if env.log.is_before(record.ext().stamp(), target) {
+                stamped.push(position);
+            }
+        }
+        self.with_segment(index, |segment: &mut Segment| {
+            segment.base = target;
+            for position in &stamped {
+                segment.restamp(*position, target as u32);
+            }
+        });
+        // From the last on: the stash closes its gaps with its last entry.
+        for position in dead.into_iter().rev() {
+            self.remove_untidily(At { segment: index, position });
+            self.revoked += 1;
+        }
+        self.tidy(index, Place { order });
+        self.len() == 0
+    }
+}
