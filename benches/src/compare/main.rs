@@ -27,7 +27,9 @@ use keys::{Keys, Values};
 use options::Options;
 use progress::Progress;
 use report::{Machine, Results};
-use scenarios::{Context, big_keyspace, churn, idle, memory, overshoot, pauses, scan, stale, stall, throughput};
+use scenarios::{
+    Context, big_keyspace, churn, idle, memory, overshoot, pauses, revoke, scan, stale, stall, throughput,
+};
 use server::Server;
 
 fn main() -> ExitCode {
@@ -94,6 +96,7 @@ fn run(context: &mut Context<'_>, scenario: &str, results: &mut Results) -> Resu
         "stale" => results.stale = stale::run(context)?,
         "big-keyspace" => results.big_keyspace = big_keyspace::run(context)?,
         "pauses" => results.pauses = pauses::run(context)?,
+        "revoke" => results.revoke = revoke::run(context)?,
         other => unreachable!("{other} is not in the list of scenarios"),
     }
     Ok(())
@@ -112,6 +115,7 @@ fn planned(options: &Options, scenario: &str) -> Duration {
         "stale" => stale::planned(options),
         "big-keyspace" => big_keyspace::planned(options),
         "pauses" => pauses::planned(options),
+        "revoke" => revoke::planned(options),
         other => unreachable!("{other} is not in the list of scenarios"),
     }
 }

@@ -10,12 +10,13 @@ use crate::error::{Error, Result, fail};
 use crate::server::{Place, Recipe};
 
 /// What can be measured, in the order it runs.
-pub const SCENARIOS: [&str; 11] = [
+pub const SCENARIOS: [&str; 12] = [
     "throughput",
     "memory",
     "memory-sweep",
     "idle",
     "stall",
+    "revoke",
     "scan",
     "churn",
     "overshoot",
@@ -94,6 +95,7 @@ fn command() -> Command {
         .arg(flag("memory-sweep", "The same at 8 sizes over one doubling: mean and maximum"))
         .arg(flag("idle", "Cost of idle connections: bytes each, and the slowdown of busy ones"))
         .arg(flag("stall", "Latency of a steady client while KEYS, SCAN, DEL of all keys and FLUSHALL run"))
+        .arg(flag("revoke", "Groups of keys made absent, beside a steady client: CACHE.REVOKE, or SCAN and UNLINK"))
         .arg(flag("scan", "SCAN under concurrent writes: missing and repeated keys"))
         .arg(flag("churn", "Resident bytes per key after every key was written anew four times, sizes 8 to 192 B"))
         .arg(flag("overshoot", "Memory above maxmemory while new keys come at full speed, values of 64 B and 1 MiB"))
@@ -131,7 +133,7 @@ fn command() -> Command {
         .arg(real("stale-rate", "Writes per second in the stale scenario [default: 20000]"))
         .arg(real("stale-seconds", "Length of it [default: 60]"))
         .arg(real("stale-ttl", "Longest TTL in it, in seconds; the shortest is 1 [default: 30]"))
-        .arg(number("big-keys", "10000000", "Keys of the big-keyspace scenario; 50 million of them take a server 6 GB or more"))
+        .arg(number("big-keys", "10000000", "Keys of the big-keyspace and revoke scenarios; 50 million of them take a server 6 GB or more"))
         .arg(number("pause-keys", "50000000", "Keys of the pauses scenario"))
         .next_help_heading("Machine and output")
         .arg(number("server-core", "0", "Core of the servers"))

@@ -7,7 +7,7 @@ mod traffic;
 
 use crate::options::Options;
 use crate::scenarios::throughput::Cell;
-use crate::scenarios::{churn, idle, memory, overshoot, pauses, scan, stale, stall};
+use crate::scenarios::{churn, idle, memory, overshoot, pauses, revoke, scan, stale, stall};
 pub use raw::raw;
 use table::{Table, line};
 
@@ -26,6 +26,7 @@ pub struct Results {
     pub stale: Vec<stale::Row>,
     pub big_keyspace: Vec<Cell>,
     pub pauses: Vec<pauses::Row>,
+    pub revoke: Vec<revoke::Row>,
     /// Scenarios that came to no figures, and why.
     pub failures: Vec<(&'static str, String)>,
 }
@@ -68,6 +69,7 @@ pub fn markdown(options: &Options, machine: &Machine, results: &Results) -> Stri
     report.memory_sweep(&mut out);
     report.idle(&mut out);
     report.stall(&mut out);
+    report.revoke(&mut out);
     report.scan(&mut out);
     report.churn(&mut out);
     report.overshoot(&mut out);

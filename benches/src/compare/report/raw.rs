@@ -6,7 +6,7 @@ use super::{Machine, Results};
 use crate::hist::Summary;
 use crate::options::Options;
 use crate::scenarios::throughput::Cell;
-use crate::scenarios::{churn, idle, memory, overshoot, pauses, scan, stale, stall};
+use crate::scenarios::{churn, idle, memory, overshoot, pauses, revoke, scan, stale, stall};
 use crate::wire::Op;
 
 /// The raw results.
@@ -29,6 +29,7 @@ pub fn raw(options: &Options, machine: &Machine, results: &Results) -> Value {
             "cpu_us_alone": row.cpu_us_alone, "cpu_us_beside": row.cpu_us_beside, "cpu_ratio": row.cpu_ratio,
             "ops_per_s_alone": row.ops_per_s_alone, "ops_per_s_beside": row.ops_per_s_beside})
     };
+    let revoke_row = |row: &revoke::Row| json!({"server": name(row.server), "way": row.way, "revokes": row.revokes, "revoke": latency(&row.revoke), "latency": latency(&row.latency)});
     let stall_row = |row: &stall::Row| json!({"server": name(row.server), "phase": row.phase, "command_ms": row.command_ms, "latency": latency(&row.latency)});
     let scan_row = |row: &scan::Row| {
         json!({"server": name(row.server), "pass": row.pass, "growing": row.growing, "calls": row.calls, "repeated": row.repeated,
@@ -64,6 +65,7 @@ pub fn raw(options: &Options, machine: &Machine, results: &Results) -> Value {
         "memory": results.memory.iter().map(memory_row).collect::<Vec<_>>(),
         "memory_sweep": results.memory_sweep.iter().map(memory_row).collect::<Vec<_>>(),
         "idle": results.idle.iter().map(idle_row).collect::<Vec<_>>(),
+        "revoke": results.revoke.iter().map(revoke_row).collect::<Vec<_>>(),
         "stall": results.stall.iter().map(stall_row).collect::<Vec<_>>(),
         "scan": results.scan.iter().map(scan_row).collect::<Vec<_>>(),
         "churn": results.churn.iter().map(churn_row).collect::<Vec<_>>(),

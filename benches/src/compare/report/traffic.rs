@@ -137,6 +137,41 @@ impl Report<'_> {
         table.write(out, "Latency of a steady client while a heavy command runs");
     }
 
+    pub(super) fn revoke(&self, out: &mut String) {
+        let rows = &self.results.revoke;
+        if rows.is_empty() {
+            return;
+        }
+        let mut table = Table::new([
+            "server",
+            "revoke by",
+            "revokes",
+            "p50 us each",
+            "p99 us",
+            "max us",
+            "steady client p50 us",
+            "p99 us",
+            "p99.9 us",
+            "max us",
+        ]);
+        for row in rows {
+            let of_revoke = |value: f64| if row.revokes == 0 { "-".to_owned() } else { us(value) };
+            table.push(vec![
+                self.names[row.server].to_owned(),
+                row.way.to_owned(),
+                row.revokes.to_string(),
+                of_revoke(row.revoke.p50_us),
+                of_revoke(row.revoke.p99_us),
+                of_revoke(row.revoke.max_us),
+                us(row.latency.p50_us),
+                us(row.latency.p99_us),
+                us(row.latency.p999_us),
+                us(row.latency.max_us),
+            ]);
+        }
+        table.write(out, &format!("Groups of one key in 4096 revoked one after another, {} keys", self.big_keys));
+    }
+
     pub(super) fn scan(&self, out: &mut String) {
         let rows = &self.results.scan;
         if rows.is_empty() {

@@ -6,6 +6,7 @@ pub mod idle;
 pub mod memory;
 pub mod overshoot;
 pub mod pauses;
+pub mod revoke;
 pub mod scan;
 pub mod stale;
 pub mod stall;

@@ -48,7 +48,7 @@ fn one_server(context: &mut Context, server: &mut Server, index: usize, rows: &m
     let options = context.options;
     let mut phase = |context: &mut Context, server: &Server, name, work: Option<&mut dyn Work>| -> Result<()> {
         context.progress.step(window(options), format_args!("{}: {name}", server.name()));
-        let (command_ms, latency) = watch(context, server, work)?;
+        let (command_ms, latency) = watch(context, server, options.keys, work)?;
         rows.push(Row { server: index, phase: name, command_ms, latency });
         Ok(())
     };
@@ -77,7 +77,7 @@ fn one_server(context: &mut Context, server: &mut Server, index: usize, rows: &m
 }
 
 /// Something heavy that is carried on in small turns.
-trait Work {
+pub trait Work {
     /// True once it is finished.
     fn turn(&mut self) -> Result<bool>;
 }
@@ -161,12 +161,17 @@ fn delete_all(context: &Context) -> Vec<u8> {
 }
 
 /// Latency of the steady client from the start of `work` until the window is over, the work is done and the client has sent what fell
-/// due meanwhile.
-fn watch(context: &Context, server: &Server, mut work: Option<&mut dyn Work>) -> Result<(Option<f64>, Summary)> {
+/// due meanwhile. It reads the first `span` keys.
+pub fn watch(
+    context: &Context,
+    server: &Server,
+    span: u64,
+    mut work: Option<&mut dyn Work>,
+) -> Result<(Option<f64>, Summary)> {
     /// A server that cannot keep up with the steady client at all is not waited for longer than this.
     const CATCH_UP: Duration = Duration::from_secs(10);
     let options = context.options;
-    let spec = Spec { op: Op::Get, depth: 1, connections: CONNECTIONS, span: options.keys, seed: options.seed };
+    let spec = Spec { op: Op::Get, depth: 1, connections: CONNECTIONS, span, seed: options.seed };
     let mut load = Load::open(server.address, server.protocol(), spec, context.keys, &context.values)?;
     load.begin(Pace::Rate(options.stall_rate))?;
     let warm_up = window(options) / 5;
