@@ -112,8 +112,24 @@ struct Prefixes {
 
 struct Glob {
     pattern: Box<[u8]>,
-    /// Every match begins with these.
-    literal: Box<[u8]>,
+    /// Every match begins with these bytes,
+    first: Box<[u8]>,
+    /// and ends with these: most keys are told apart without the matcher.
+    last: Box<[u8]>,
+}
+
+impl Glob {
+    fn new(pattern: &[u8]) -> Self {
+        // What follows the last star, where nothing is a class or escaped.
+        let plain = !pattern.iter().any(|byte| matches!(byte, b'[' | b'\\' | b'?'));
+        let star = pattern.iter().rposition(|byte| *byte == b'*').filter(|_| plain);
+        let last = star.map_or(&[][..], |star| &pattern[star + 1..]);
+        Self { pattern: pattern.into(), first: glob::prefix(pattern).bytes.into(), last: last.into() }
+    }
+
+    fn matches(&self, key: &[u8]) -> bool {
+        key.starts_with(&self.first) && key.ends_with(&self.last) && glob::matches(&self.pattern, key, false)
+    }
 }
 
 /// What every access looks at first.
@@ -387,8 +403,7 @@ impl Records {
                     false
                 }
                 None => {
-                    let literal = glob::prefix(pattern).bytes.into();
-                    self.globs.push((Glob { pattern: pattern.into(), literal }, epoch));
+                    self.globs.push((Glob::new(pattern), epoch));
                     true
                 }
             },
@@ -413,8 +428,7 @@ impl Records {
             .filter_map(|prefixes| prefixes.epochs.get(&key[..prefixes.length]).copied())
             .max();
         let later = self.globs.iter().filter(|(_, epoch)| *epoch > since);
-        let matching =
-            later.filter(|(glob, _)| key.starts_with(&glob.literal) && glob::matches(&glob.pattern, key, false));
+        let matching = later.filter(|(glob, _)| glob.matches(key));
         by_prefix.max(matching.map(|(_, epoch)| *epoch).max()).filter(|epoch| *epoch > since)
     }
 
@@ -508,6 +522,20 @@ mod tests {
             let outcome = revoke(&log, Selector::Prefix(&vec![b'p'; length]));
             assert_eq!(outcome.is_err(), length > MAX_REVOKED_LENGTHS + 1, "{length}");
         }
+    }
+
+    #[test]
+    fn ends_of_patterns_are_told_apart_rightly() {
+        let keys: [&[u8]; 8] = [b"", b"a", b"ab", b"abc", b"xbc", b"a*c", b"a]c", b"c"];
+        for pattern in
+            ["*", "a*", "*c", "a*c", "*b*", "a[*]c", "a[b]*", r"a\*c", "a?c", "*?", "[*", "abc", "**c", "*a*bc"]
+        {
+            let glob = Glob::new(pattern.as_bytes());
+            for key in keys {
+                assert_eq!(glob.matches(key), glob::matches(pattern.as_bytes(), key, false), "{pattern} {key:?}");
+            }
+        }
+        assert_eq!((&*Glob::new(b"a*c").first, &*Glob::new(b"a*c").last), (&b"a"[..], &b"c"[..]));
     }
 
     #[test]

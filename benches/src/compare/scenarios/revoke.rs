@@ -111,7 +111,8 @@ struct Revokes {
     left: Vec<Vec<u8>>,
     walk: Option<Walk>,
     by_walk: bool,
-    began: Instant,
+    /// When the current one began; `None` before the first.
+    began: Option<Instant>,
     times: Histogram,
 }
 
@@ -127,9 +128,7 @@ impl Revokes {
     fn new(server: &Server, mut left: Vec<Vec<u8>>, by_walk: bool) -> Result<Self> {
         left.reverse();
         let pipe = Pipe::open(server.address, server.protocol())?.keeping();
-        let mut revokes = Self { pipe, left, walk: None, by_walk, began: Instant::now(), times: Histogram::new() };
-        revokes.begin();
-        Ok(revokes)
+        Ok(Self { pipe, left, walk: None, by_walk, began: None, times: Histogram::new() })
     }
 
     fn at_once(server: &Server, requests: Vec<Vec<u8>>) -> Result<Self> {
@@ -143,7 +142,7 @@ impl Revokes {
     /// Starts the next one; false if there is none.
     fn begin(&mut self) -> bool {
         let Some(next) = self.left.pop() else { return false };
-        self.began = Instant::now();
+        self.began = Some(Instant::now());
         if self.by_walk {
             self.scan(next, &[], b"0");
         } else {
@@ -200,10 +199,11 @@ impl Revokes {
 
 impl Work for Revokes {
     fn turn(&mut self) -> Result<bool> {
+        let Some(began) = self.began else { return Ok(!self.begin()) };
         if !self.pipe.turn()? || !self.step()? {
             return Ok(false);
         }
-        self.times.record(self.began.elapsed().as_nanos() as u64);
+        self.times.record(began.elapsed().as_nanos() as u64);
         self.walk = None;
         Ok(!self.begin())
     }
