@@ -137,6 +137,7 @@ impl<'s> Access<'s> {
         self.store.hasher().hash(key)
     }
 
+    #[inline(always)]
     pub(crate) fn with_stripe<R>(&mut self, index: usize, act: impl FnOnce(&mut Stripe) -> R) -> R {
         match &mut self.held {
             Held::Nothing | Held::All { .. } => {

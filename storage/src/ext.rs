@@ -29,8 +29,9 @@ pub(crate) struct NewExt<'a> {
 
 impl NewExt<'_> {
     /// Bytes it takes, 0 where there is nothing to say.
+    #[inline]
     pub fn len(&self) -> usize {
-        if *self == NewExt::default() {
+        if !self.no_evict && self.stamp.is_none() && self.tags.is_empty() {
             return 0;
         }
         let tags = if self.tags.is_empty() { 0 } else { 1 + TAG_BYTES * self.tags.len() };

@@ -47,13 +47,14 @@ impl<'a> Slot<'a> {
     #[inline]
     pub(crate) fn find(table: &'a mut Table, place: Place, key: &'a [u8], cx: &'a Cx, env: Env<'a>) -> Self {
         debug_assert!(key.len() <= MAX_KEY_BYTES);
-        let found = table.find(place, key).map(|(at, deadline)| (at, table.look_at(at, deadline, cx, env)));
-        let target = Target { table, place, key, cx, env };
-        match found {
-            Some((at, None)) => Self::Live(LiveRef { target, at }),
-            Some((at, Some(death))) => Self::Vacant(VacantRef { target, dead: Some((at, death)) }),
-            None => Self::Vacant(VacantRef { target, dead: None }),
+        let mut dead = None;
+        if let Some((at, deadline)) = table.find(place, key) {
+            match table.look_at(at, deadline, cx, env) {
+                None => return Self::Live(LiveRef { target: Target { table, place, key, cx, env }, at }),
+                Some(death) => dead = Some((at, death)),
+            }
         }
+        Self::Vacant(VacantRef { target: Target { table, place, key, cx, env }, dead })
     }
 
     /// The live entry, if there is one.

@@ -171,6 +171,7 @@ impl Table {
         if env.log.is_quiet() { None } else { self.search_log(at, env) }
     }
 
+    #[cold]
     fn search_log(&mut self, at: At, env: Env<'_>) -> Option<Death> {
         let verdict = self.judge(at.segment, self.record(at), env);
         if verdict.restamp {
