@@ -92,20 +92,27 @@ pub const SMALL_QUEUE_SHARE: u64 = 10;
 pub const MAX_TAGS: usize = 64;
 
 /// Records of the revoke log by sort, of one database: each look-up of an entry older than one of them may have to search
-/// them, globs and sets one by one (256 globs: some 5 us), prefixes by length (32 probes: some 500 ns).
+/// them, globs and sets one by one, prefixes by length.
 pub const MAX_REVOKED_GLOBS: usize = 256;
 /// See [`MAX_REVOKED_GLOBS`].
 pub const MAX_REVOKED_SETS: usize = 256;
 /// See [`MAX_REVOKED_GLOBS`].
 pub const MAX_REVOKED_LENGTHS: usize = 32;
-/// Prefixes and tags: some 100 MB of records.
+/// Prefixes and tags are looked up at once, however many there are.
 pub const MAX_REVOKED_PREFIXES: usize = 1 << 20;
 /// See [`MAX_REVOKED_PREFIXES`].
 pub const MAX_REVOKED_TAGS: usize = 1 << 20;
-/// Longest pattern or prefix to revoke by, and the stars it may have: matching takes the product of both lengths at worst.
+/// Bytes of all records, of all databases: a million tags are 64 MB.
+pub const MAX_REVOKED_BYTES: usize = 128 << 20;
+/// Longest pattern or prefix to revoke by, and the stars it may have. Matching takes the product of the lengths of pattern
+/// and key at worst, so both are bounded, and all patterns together: 64 million steps for the worst key.
 pub const MAX_GLOB_BYTES: usize = 1024;
 /// See [`MAX_GLOB_BYTES`].
 pub const MAX_GLOB_STARS: usize = 16;
+/// See [`MAX_GLOB_BYTES`].
+pub const MAX_REVOKED_GLOB_BYTES: usize = 16 * 1024;
+/// Longest key that is matched whole. See [`MAX_GLOB_BYTES`].
+pub const MAX_MATCHED_KEY_BYTES: usize = 4096;
 
 /// Segments the revoke sweeper judges in one stripe per tick: some 140 entries, 30 us.
 pub const SWEEP_SEGMENTS: usize = 1;
@@ -113,35 +120,31 @@ pub const SWEEP_SEGMENTS: usize = 1;
 /// Such steps of the sweeper that a write takes on itself where memory is above its limit, before anything is evicted.
 pub const SWEEPS_PER_WRITE: usize = 4;
 
-/// Touched chunks kept in stock: one for so many in use, and no more than that: the next second's growth.
+/// Of the arena's chunks, where there is one.
 #[cfg(not(any(loom, plain_blocks)))]
-pub const STOCK_PART: usize = 64;
-/// See [`STOCK_PART`].
-#[cfg(not(any(loom, plain_blocks)))]
-pub const STOCK_CHUNKS_MAX: usize = 8;
+pub mod chunks {
+    /// Touched chunks kept in stock: one for so many in use, and no more than that: the next second's growth.
+    pub const STOCK_PART: usize = 64;
+    /// See [`STOCK_PART`].
+    pub const STOCK_CHUNKS_MAX: usize = 8;
 
-/// Chunks are emptied when they hold so many percent of what their blocks do, and some chunks more.
-#[cfg(not(any(loom, plain_blocks)))]
-pub const SPARSE_PERCENT: u64 = 115;
-/// See [`SPARSE_PERCENT`].
-#[cfg(not(any(loom, plain_blocks)))]
-pub const SPARSE_SLACK_CHUNKS: u64 = 4;
+    /// Chunks are emptied when they hold so many percent of what their blocks do, and some chunks more.
+    pub const SPARSE_PERCENT: u64 = 115;
+    /// See [`SPARSE_PERCENT`].
+    pub const SPARSE_SLACK_CHUNKS: u64 = 4;
 
-/// Chunks that begin to be emptied in one call, with the arena locked: 128 frames each, some 5 us.
-#[cfg(not(any(loom, plain_blocks)))]
-pub const LEAVING_CHUNKS: usize = 8;
+    /// Chunks that begin to be emptied in one call, with the arena locked: 128 frames each, some 5 us.
+    pub const LEAVING_CHUNKS: usize = 8;
 
-/// Part of all chunks that are emptied in one round, if that is more: what is free in them is out of use meanwhile.
-#[cfg(not(any(loom, plain_blocks)))]
-pub const LEAVING_PART: usize = 20;
+    /// Part of all chunks that are emptied in one round, if that is more: what is free in them is out of use meanwhile.
+    pub const LEAVING_PART: usize = 20;
 
-/// Empty chunks given back in one call: 13 us each where pages are huge, 160 us where they are not.
-#[cfg(not(any(loom, plain_blocks)))]
-pub const REMOVED_CHUNKS: usize = 8;
+    /// Empty chunks given back in one call: 13 us each where pages are huge, 160 us where they are not.
+    pub const REMOVED_CHUNKS: usize = 8;
 
-/// Calls of the housekeeping after which a round of moving that has not come to its end begins anew: a minute.
-#[cfg(not(any(loom, plain_blocks)))]
-pub const ROUND_CALLS: u32 = 600;
+    /// Calls of the housekeeping after which a round of moving that has not come to its end begins anew: a minute.
+    pub const ROUND_CALLS: u32 = 600;
+}
 
 /// Segments whose blocks are looked at in one stripe per tick, to be moved out of chunks that are being emptied, and
 /// bytes moved from which on no more are: some 20 us, and a segment of long values (4 MiB at most, 16 KiB each) more.

@@ -16,8 +16,8 @@
 
 use crate::glob;
 use crate::limits::{
-    DATABASES, MAX_GLOB_BYTES, MAX_GLOB_STARS, MAX_REVOKED_GLOBS, MAX_REVOKED_LENGTHS, MAX_REVOKED_PREFIXES,
-    MAX_REVOKED_SETS, MAX_REVOKED_TAGS,
+    DATABASES, MAX_GLOB_BYTES, MAX_GLOB_STARS, MAX_MATCHED_KEY_BYTES, MAX_REVOKED_BYTES, MAX_REVOKED_GLOB_BYTES,
+    MAX_REVOKED_GLOBS, MAX_REVOKED_LENGTHS, MAX_REVOKED_PREFIXES, MAX_REVOKED_SETS, MAX_REVOKED_TAGS,
 };
 use crate::record::Record;
 use crate::store::{Memory, Padded};
@@ -116,19 +116,27 @@ struct Glob {
     first: Box<[u8]>,
     /// and ends with these: most keys are told apart without the matcher.
     last: Box<[u8]>,
+    has_star: bool,
 }
 
 impl Glob {
     fn new(pattern: &[u8]) -> Self {
+        let is_plain = !pattern.iter().any(|byte| matches!(byte, b'[' | b'\\'));
+        let star = pattern.iter().rposition(|byte| *byte == b'*');
         // What follows the last star, where nothing is a class or escaped.
-        let plain = !pattern.iter().any(|byte| matches!(byte, b'[' | b'\\' | b'?'));
-        let star = pattern.iter().rposition(|byte| *byte == b'*').filter(|_| plain);
-        let last = star.map_or(&[][..], |star| &pattern[star + 1..]);
-        Self { pattern: pattern.into(), first: glob::prefix(pattern).bytes.into(), last: last.into() }
+        let tail = star.filter(|_| is_plain).map_or(&[][..], |star| &pattern[star + 1..]);
+        let last = if tail.contains(&b'?') { &[] } else { tail };
+        let first = glob::prefix(pattern).bytes.into();
+        Self { pattern: pattern.into(), first, last: last.into(), has_star: star.is_some() }
     }
 
+    /// A key so long that the product of both lengths is much is taken to match if both its ends do: it may be revoked
+    /// without need, and never kept.
     fn matches(&self, key: &[u8]) -> bool {
-        key.starts_with(&self.first) && key.ends_with(&self.last) && glob::matches(&self.pattern, key, false)
+        let is_long = self.has_star && key.len() > MAX_MATCHED_KEY_BYTES;
+        key.starts_with(&self.first)
+            && key.ends_with(&self.last)
+            && (is_long || glob::matches(&self.pattern, key, false))
     }
 }
 
@@ -145,7 +153,7 @@ struct Seen {
 
 /// See the module's text.
 pub(crate) struct RevokeLog {
-    /// In a cache line that only revokes write.
+    /// In cache lines that only revokes and the end of a sweep write.
     seen: Padded<Seen>,
     /// By the low bits of a tag: no later record names one with these.
     recent: Box<[AtomicU64]>,
@@ -212,9 +220,15 @@ impl RevokeLog {
 
     /// Adds records, all of them or none; gives the epoch of the last one. Who holds the log must not call it.
     pub fn revoke(&self, table: Physical, selectors: &[Selector<'_>], memory: &Memory) -> Result<u64, Refused> {
+        if selectors.is_empty() {
+            return Ok(self.epoch());
+        }
         selectors.iter().try_for_each(Selector::check)?;
         let mut log = self.log.0.write();
         let log = &mut *log;
+        if log.bytes + selectors.iter().map(Selector::bytes).sum::<usize>() > MAX_REVOKED_BYTES {
+            return Err(Refused::Busy);
+        }
         let records = log.tables.entry(table.0).or_default();
         records.has_room(selectors)?;
         let (mut epoch, before) = (self.seen.0.epoch.load(Ordering::Relaxed), log.bytes);
@@ -353,6 +367,7 @@ impl Records {
     fn has_room(&self, selectors: &[Selector<'_>]) -> Result<(), Refused> {
         let (mut prefixes, mut lengths) = (self.prefix_count(), self.prefixes.len());
         let (mut globs, mut tags, mut sets) = (self.globs.len(), self.tags.len(), self.sets.len());
+        let mut glob_bytes: usize = self.globs.iter().map(|(glob, _)| glob.pattern.len()).sum();
         for selector in selectors {
             match selector {
                 Selector::Prefix(prefix) => {
@@ -360,7 +375,8 @@ impl Records {
                     lengths += usize::from(same.is_none());
                     prefixes += usize::from(same.is_none_or(|same| !same.epochs.contains_key(*prefix)));
                 }
-                Selector::Match(pattern) => globs += usize::from(self.glob(pattern).is_none()),
+                Selector::Match(pattern) if self.glob(pattern).is_some() => {}
+                Selector::Match(pattern) => (globs, glob_bytes) = (globs + 1, glob_bytes + pattern.len()),
                 Selector::Tag(tag) => tags += usize::from(!self.tags.contains_key(tag)),
                 Selector::Tags(set) => sets += usize::from(self.set(set).is_none()),
             }
@@ -368,6 +384,7 @@ impl Records {
         let fits = prefixes <= MAX_REVOKED_PREFIXES
             && lengths <= MAX_REVOKED_LENGTHS
             && globs <= MAX_REVOKED_GLOBS
+            && glob_bytes <= MAX_REVOKED_GLOB_BYTES
             && tags <= MAX_REVOKED_TAGS
             && sets <= MAX_REVOKED_SETS;
         if fits { Ok(()) } else { Err(Refused::Busy) }
@@ -504,6 +521,40 @@ mod tests {
         log.stripe_swept(2, &Memory::new(1));
         assert_eq!((log.records(), log.sweep_target()), (1, 0));
         assert_eq!((newest(&log, "a", &[1], 0), newest(&log, "b", &[], 2)), (None, Some(3)));
+    }
+
+    #[test]
+    fn records_are_used_memory_until_they_are_dropped() {
+        let (log, memory) = (RevokeLog::new(), Memory::new(1));
+        let selectors =
+            [Selector::Prefix(&[b'p'; 500]), Selector::Match(b"a*b"), Selector::Tag(1), Selector::Tags(&[1, 2])];
+        log.revoke(DB, &selectors, &memory).unwrap();
+        let used = memory.used();
+        assert!(used > 500 + 4 * RECORD_BYTES as u64, "{used}");
+        // Renewed, they take no more.
+        assert_eq!(log.revoke(DB, &selectors, &memory), Ok(8));
+        assert_eq!(memory.used(), used);
+        log.begin_sweep(1);
+        log.stripe_swept(8, &memory);
+        assert_eq!((memory.used(), log.records()), (0, 0));
+    }
+
+    /// All or nothing, by number and by bytes; long keys are judged by their ends.
+    #[test]
+    fn costs_are_bounded_together() {
+        let (log, memory) = (RevokeLog::new(), Memory::new(1));
+        let long = |n: usize| format!("{n:04}*{}", "x".repeat(MAX_GLOB_BYTES - 5));
+        let fitting = MAX_REVOKED_GLOB_BYTES / MAX_GLOB_BYTES;
+        for n in 0..fitting {
+            log.revoke(DB, &[Selector::Match(long(n).as_bytes())], &memory).unwrap();
+        }
+        let both = [Selector::Prefix(b"p"), Selector::Match(b"one*more")];
+        assert_eq!(log.revoke(DB, &both, &memory), Err(Refused::Busy));
+        assert_eq!((newest(&log, "p", &[], 0), log.records()), (None, fitting));
+        assert_eq!(log.revoke(DB, &[], &memory), Ok(fitting as u64), "nothing to do is no revoke");
+        let (key, glob) = (vec![b'a'; MAX_MATCHED_KEY_BYTES + 1], Glob::new(b"a*b*a"));
+        assert!(glob.matches(&key) && !glob.matches(&key[1..]));
+        assert!(!Glob::new(b"a*b").matches(&key) && !Glob::new(b"a?").matches(&key));
     }
 
     #[test]

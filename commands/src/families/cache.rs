@@ -69,7 +69,11 @@ fn selectors<'c>(call: &Call<'c, '_>) -> Result<Vec<Named<'c>>, Error> {
         } else if word(index, "TAGS") {
             let count = tag_count(call, index + 1)?;
             let tags = (index + 2..index + 2 + count).map(|at| call.store.store().tag(call.args.at(at)));
-            (Named::Tags(tags.collect()), 2 + count)
+            let mut tags: SmallVec<[u64; 4]> = tags.collect();
+            // One set, however it is written.
+            tags.sort_unstable();
+            tags.dedup();
+            (Named::Tags(tags), 2 + count)
         } else if word(index, "ALL") {
             (Named::All, 1)
         } else if word(index, "HARD") && index + 1 == call.args.len() && !named.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::ledger::{Cut, GRANULES, LONGEST, Ledger};
 use super::{ArenaMemory, Grain};
-use crate::limits::{
+use crate::limits::chunks::{
     LEAVING_CHUNKS, LEAVING_PART, REMOVED_CHUNKS, ROUND_CALLS, SPARSE_PERCENT, SPARSE_SLACK_CHUNKS, STOCK_CHUNKS_MAX,
     STOCK_PART,
 };
