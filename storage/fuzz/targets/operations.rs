@@ -21,12 +21,12 @@ use operations::{DBS, Group, KEYS, Name, Op, PATTERNS, PREFIXES, TAGS};
 use storage::Policy;
 
 /// Operations of one input at most, and keys that its bulk operations touch in all, fewer where hashes collide and a
-/// look-up passes many: an input stays within a second.
-const MOST_OPS: usize = 300;
-const BULK_KEYS: u16 = 1500;
-const BULK_KEYS_COLLIDING: u16 = 400;
+/// look-up passes many: an input takes some milliseconds.
+const MOST_OPS: usize = 120;
+const BULK_KEYS: u16 = 800;
+const BULK_KEYS_COLLIDING: u16 = 100;
 /// Operations between two checks of everything.
-const CHECK_EVERY: usize = 16;
+const CHECK_EVERY: usize = 24;
 
 #[derive(Debug)]
 struct Script {
