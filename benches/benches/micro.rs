@@ -139,7 +139,7 @@ fn dispatching(c: &mut Criterion) {
                     session: &mut session,
                     store: &mut access,
                     reply: ReplyWriter::new(&mut output, Protocol::Resp2),
-                    cx: Cx { now: Millis(1), seed: 0 },
+                    cx: Cx::at(1),
                     node: &node,
                     stats: &node.workers[0],
                     effects: &mut effects,

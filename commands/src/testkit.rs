@@ -87,7 +87,7 @@ impl Testkit {
             participant: store.join(),
             sessions: Vec::new(),
             current: 0,
-            cx: Cx { now: Millis(START_MS), seed: 1 },
+            cx: Cx { seed: 1, ..Cx::at(START_MS) },
             elapsed_ns: 1000,
             outcome: Outcome::Done,
             slices: 0,
@@ -130,6 +130,7 @@ impl Testkit {
     /// Moves the clock on.
     pub fn advance_ms(&mut self, ms: u64) {
         self.cx.now.0 += ms;
+        self.cx.steady_ms += ms;
     }
 
     /// The current connection speaks RESP2 from now on.

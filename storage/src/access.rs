@@ -4,7 +4,7 @@ use crate::arena;
 use crate::exclusive::{Exclusive, Member};
 use crate::hash::KeyHash;
 use crate::limits::{BUCKET_AHEAD, ENTRY_AHEAD, REAP_ENTRIES, SEGMENT_AHEAD};
-use crate::revoke::{Refused, Selector, Still};
+use crate::revoke::{Mode, Refused, Selector, Still};
 use crate::scan::Position;
 use crate::slot::Slot;
 use crate::store::Store;
@@ -204,7 +204,7 @@ impl<'s> Access<'s> {
         let physical = store.physical(db);
         let env = self.env(physical);
         self.with_stripe(kh.stripe(store.stripe_bits), |stripe| {
-            stripe.one((db, physical), kh, key, cx, env, &store.memory, act)
+            stripe.one((db, physical), kh, key, cx, env, store, act)
         })
     }
 
@@ -394,7 +394,7 @@ impl<'s> Access<'s> {
             let mut detached = Vec::new();
             access.fold_stripes((), |(), stripe| {
                 for db in databases {
-                    detached.extend(stripe.detach(*db, store.physical(*db), store.placing(), &store.memory));
+                    detached.extend(stripe.detach(*db, store.physical(*db), store));
                 }
             });
             store.bury(detached);
@@ -435,34 +435,36 @@ impl<'s> Access<'s> {
                         table.reap(REAP_ENTRIES, cx)
                     });
                 }
-                let target = store.log.sweep_target();
-                if target != 0 && stripe.swept != target {
-                    if sweep(stripe, target, store) {
-                        swept = Some(target);
+                stripe.tend_loads(cx, store);
+                if let Some((pass, target)) = store.log.pass()
+                    && stripe.swept != pass
+                {
+                    if sweep(stripe, (pass, target), store) {
+                        swept = Some((target, stripe.loads.as_ref().and_then(|loads| loads.oldest_stamp())));
                     } else {
                         done = false;
                     }
                 }
                 stripe.settle(&store.memory);
             });
-            if let Some(target) = swept {
-                store.log.stripe_swept(target, &store.memory);
+            if let Some((target, oldest)) = swept {
+                store.log.stripe_swept(target, oldest, &store.memory);
             }
         }
         done
     }
 
-    /// Makes all entries of a database that the selectors name absent, in constant time: for every access that begins
-    /// after this returns. Gives the epoch of the last one; refused, none is revoked. Not inside
+    /// Makes all entries of a database that the selectors name absent or stale, in constant time: for every access that
+    /// begins after this returns. Gives the epoch of the last one; refused, none is revoked. Not inside
     /// [`atomically`](Self::atomically).
-    pub fn revoke(&mut self, db: Db, selectors: &[Selector<'_>]) -> Result<u64, Refused> {
+    pub fn revoke(&mut self, db: Db, selectors: &[Selector<'_>], mode: Mode) -> Result<u64, Refused> {
         assert!(!matches!(self.held, Held::Stripes { .. }), "the log is held");
-        self.store.log.revoke(self.store.physical(db), selectors, &self.store.memory)
+        self.store.log.revoke(self.store.physical(db), selectors, mode, &self.store.memory)
     }
 
     /// What operations on this table need.
     #[inline]
-    fn env(&self, table: Physical) -> Env<'s> {
+    pub(crate) fn env(&self, table: Physical) -> Env<'s> {
         Env { log_held: matches!(self.held, Held::Stripes { .. }), ..self.store.env(table) }
     }
 
@@ -481,13 +483,13 @@ impl<'s> Access<'s> {
 }
 
 /// A step of the revoke sweeper in one stripe; whether all is swept there, which is then to be noted in the log.
-pub(crate) fn sweep(stripe: &mut Stripe, target: u64, store: &Store) -> bool {
+pub(crate) fn sweep(stripe: &mut Stripe, (pass, target): (u64, u64), store: &Store) -> bool {
     let mut swept = true;
     for physical in stripe.occupied() {
         swept &= stripe.with_table(physical, &store.memory, |table| table.sweep(target, store.env(physical)));
     }
     if swept {
-        stripe.swept = target;
+        stripe.swept = pass;
     }
     swept
 }

@@ -203,10 +203,10 @@ impl Table {
             let mut first: Option<(Millis, usize)> = None;
             let mut due = NEVER;
             for (position, record) in segment.iter() {
-                let Some(deadline) = record.deadline() else { continue };
-                due = due.min(due_second(deadline));
-                if !record.is_no_evict() && first.is_none_or(|(soonest, _)| deadline < soonest) {
-                    first = Some((deadline, position));
+                let Some(end) = record.end() else { continue };
+                due = due.min(due_second(end));
+                if !record.is_no_evict() && first.is_none_or(|(soonest, _)| end < soonest) {
+                    first = Some((end, position));
                 }
             }
             if due > promised {

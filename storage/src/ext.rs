@@ -1,61 +1,158 @@
-//! What a record carries beyond value and deadline, where it carries anything: marks, the stamp of the revoke log, tags.
+//! What a record carries beyond value and deadline, where it carries anything.
 //!
 //! ```text
-//! marks u8 {no evict 1, stamp 1, tags 1} | [stamp u32] | [number of tags u8 | 8 bytes each]
+//! marks u8 {no evict 1, stamp 2, tags 4, windows 8, absent 16, validator 32}
+//!   | [stamp u32] | [windows 25] | [number of tags u8 | 8 bytes each] | [length u16 | validator]
+//! windows: stored, fresh until, retain until 6 bytes each | refresh u8 | load ms u16 | version u32
 //! ```
+//!
+//! An *absent* record stands for the knowledge that there is no value: its deadline has passed when it is written, so that
+//! every ordinary command finds nothing, and it is kept until `retain`.
 
-use crate::limits::MAX_TAGS;
+use crate::limits::{MAX_TAGS, MAX_VALIDATOR_BYTES};
+use crate::time::Millis;
 use smallvec::SmallVec;
 
 const NO_EVICT: u8 = 0x01;
 const HAS_STAMP: u8 = 0x02;
 const HAS_TAGS: u8 = 0x04;
+const HAS_WINDOWS: u8 = 0x08;
+const ABSENT: u8 = 0x10;
+const HAS_VALIDATOR: u8 = 0x20;
 
 const STAMP_BYTES: usize = 4;
 const TAG_BYTES: usize = size_of::<u64>();
+const TIME_BYTES: usize = 6;
+const WINDOWS_BYTES: usize = 3 * TIME_BYTES + 1 + 2 + 4;
 
 /// Tags by their hash.
 pub(crate) type Tags = SmallVec<[u64; 4]>;
 
-/// An extension to write.
+/// How long an entry counts as fresh, and how long a copy is kept; until when it is *served* is its deadline.
+///
+/// `fresh_until <= deadline <= retain_until`, where `None` = unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct NewExt<'a> {
-    pub no_evict: bool,
-    /// See [`crate::revoke`]; an entry without one has its segment's.
-    pub stamp: Option<u32>,
-    /// At most [`MAX_TAGS`].
-    pub tags: &'a [u64],
+pub struct Windows {
+    /// When the value was stored; `None` if that is not known (a revoke found it without windows).
+    pub stored_at: Option<Millis>,
+    /// From then on it is stale.
+    pub fresh_until: Option<Millis>,
+    /// From the deadline until then a copy is kept for failed loads and unchanged answers.
+    pub retain_until: Option<Millis>,
+    /// From this share of the fresh time on, in 256ths, a reader is asked to refresh; 0 = not before it is stale.
+    pub refresh: u8,
+    /// What loading it took, ms, 65535 at most; 0 = not loaded under a lease.
+    pub load_ms: u16,
+    /// Another number after each change of the value; 0 = unknown.
+    pub version: u32,
 }
 
-impl NewExt<'_> {
+impl Windows {
+    /// From when on a reader is asked to refresh although it is fresh.
+    pub fn refresh_at(&self) -> Option<Millis> {
+        let (from, to) = (self.stored_at?, self.fresh_until?);
+        let share = to.0.saturating_sub(from.0) * u64::from(self.refresh) / 256;
+        (self.refresh > 0).then_some(Millis(from.0 + share))
+    }
+
+    /// The windows of an entry whose deadline went from `old` to `new`: fresh ends no later, and a copy is retained beyond
+    /// it only if that was so before.
+    pub(crate) fn with_deadline(self, old: Option<Millis>, new: Option<Millis>) -> Self {
+        let is_later = |a: Option<Millis>, b: Option<Millis>| b.is_some_and(|b| a.is_none_or(|a| a > b));
+        let fresh_until = if is_later(self.fresh_until, new) { new } else { self.fresh_until };
+        let follows = self.retain_until == old || is_later(new, self.retain_until);
+        Self { fresh_until, retain_until: if follows { new } else { self.retain_until }, ..self }
+    }
+
+    fn write(&self, to: &mut [u8]) {
+        let times = [self.stored_at, self.fresh_until, self.retain_until];
+        for (to, time) in to.chunks_exact_mut(TIME_BYTES).zip(times) {
+            to.copy_from_slice(&time.map_or(UNLIMITED, |time| time.0.min(UNLIMITED - 1)).to_le_bytes()[..TIME_BYTES]);
+        }
+        let rest = &mut to[3 * TIME_BYTES..];
+        rest[0] = self.refresh;
+        rest[1..3].copy_from_slice(&self.load_ms.to_le_bytes());
+        rest[3..7].copy_from_slice(&self.version.to_le_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        let time = |nth: usize| {
+            let mut number = [0; 8];
+            number[..TIME_BYTES].copy_from_slice(&bytes[nth * TIME_BYTES..(nth + 1) * TIME_BYTES]);
+            Some(u64::from_le_bytes(number)).filter(|ms| *ms != UNLIMITED).map(Millis)
+        };
+        let rest = &bytes[3 * TIME_BYTES..];
+        Self {
+            stored_at: time(0),
+            fresh_until: time(1),
+            retain_until: time(2),
+            refresh: rest[0],
+            load_ms: u16::from_le_bytes([rest[1], rest[2]]),
+            version: u32::from_le_bytes(rest[3..7].try_into().expect("four bytes")),
+        }
+    }
+}
+
+/// The six-byte time that says: unlimited. As milliseconds it lies in the year 10889.
+const UNLIMITED: u64 = (1 << (8 * TIME_BYTES)) - 1;
+
+/// An extension to write; by default none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NewExt<'a> {
+    marks: u8,
+    stamp: u32,
+    windows: Option<&'a Windows>,
+    tags: &'a [u64],
+    validator: &'a [u8],
+}
+
+impl<'a> NewExt<'a> {
+    /// One with a stamp alone, see [`crate::revoke`]; an entry without one has its segment's.
+    #[inline]
+    pub fn stamped(stamp: Option<u32>) -> Self {
+        match stamp {
+            Some(stamp) => Self { marks: HAS_STAMP, stamp, ..Self::default() },
+            None => Self::default(),
+        }
+    }
+
     /// Bytes it takes, 0 where there is nothing to say.
     #[inline]
     pub fn len(&self) -> usize {
-        if !self.no_evict && self.stamp.is_none() && self.tags.is_empty() {
-            return 0;
-        }
-        let tags = if self.tags.is_empty() { 0 } else { 1 + TAG_BYTES * self.tags.len() };
-        1 + if self.stamp.is_some() { STAMP_BYTES } else { 0 } + tags
+        if self.marks == 0 { 0 } else { self.marked_len() }
+    }
+
+    #[cold]
+    fn marked_len(&self) -> usize {
+        let when = |mark: u8, bytes: usize| if self.marks & mark != 0 { bytes } else { 0 };
+        1 + when(HAS_STAMP, STAMP_BYTES)
+            + when(HAS_WINDOWS, WINDOWS_BYTES)
+            + when(HAS_TAGS, 1 + TAG_BYTES * self.tags.len())
+            + when(HAS_VALIDATOR, 2 + self.validator.len())
     }
 
     /// Writes it to `to`, which has exactly its length, not 0.
     pub fn write(&self, to: &mut [u8]) {
-        debug_assert!(self.tags.len() <= MAX_TAGS);
-        let mark = |has: bool, mark: u8| if has { mark } else { 0 };
-        to[0] = mark(self.no_evict, NO_EVICT)
-            | mark(self.stamp.is_some(), HAS_STAMP)
-            | mark(!self.tags.is_empty(), HAS_TAGS);
-        let mut rest = &mut to[1..];
-        if let Some(stamp) = self.stamp {
-            let (field, after) = rest.split_at_mut(STAMP_BYTES);
-            field.copy_from_slice(&stamp.to_le_bytes());
+        let (marks, mut rest) = to.split_first_mut().expect("an extension has its marks");
+        *marks = self.marks;
+        let mut field = |len: usize| -> &'_ mut [u8] {
+            let (field, after) = core::mem::take(&mut rest).split_at_mut(len);
             rest = after;
+            field
+        };
+        if self.marks & HAS_STAMP != 0 {
+            field(STAMP_BYTES).copy_from_slice(&self.stamp.to_le_bytes());
         }
-        if let Some((count, tags)) = rest.split_first_mut() {
-            *count = self.tags.len() as u8;
-            tags.chunks_exact_mut(TAG_BYTES)
-                .zip(self.tags)
-                .for_each(|(to, tag)| to.copy_from_slice(&tag.to_le_bytes()));
+        if let Some(windows) = self.windows {
+            windows.write(field(WINDOWS_BYTES));
+        }
+        if self.marks & HAS_TAGS != 0 {
+            field(1)[0] = self.tags.len() as u8;
+            self.tags.iter().for_each(|tag| field(TAG_BYTES).copy_from_slice(&tag.to_le_bytes()));
+        }
+        if self.marks & HAS_VALIDATOR != 0 {
+            field(2).copy_from_slice(&(self.validator.len() as u16).to_le_bytes());
+            field(self.validator.len()).copy_from_slice(self.validator);
         }
     }
 }
@@ -64,6 +161,12 @@ impl NewExt<'_> {
 #[derive(Clone, Copy)]
 pub(crate) struct Ext<'a>(&'a [u8]);
 
+/// Where the part behind those of `before` begins.
+fn behind(marks: u8, before: u8) -> usize {
+    let when = |mark: u8, bytes: usize| if marks & before & mark != 0 { bytes } else { 0 };
+    1 + when(HAS_STAMP, STAMP_BYTES) + when(HAS_WINDOWS, WINDOWS_BYTES)
+}
+
 impl<'a> Ext<'a> {
     pub const NONE: Ext<'static> = Ext(&[]);
 
@@ -71,9 +174,12 @@ impl<'a> Ext<'a> {
     #[inline]
     pub fn at(bytes: &'a [u8]) -> Self {
         let marks = bytes[0];
-        let mut len = 1 + if marks & HAS_STAMP != 0 { STAMP_BYTES } else { 0 };
+        let mut len = behind(marks, HAS_STAMP | HAS_WINDOWS);
         if marks & HAS_TAGS != 0 {
             len += 1 + TAG_BYTES * usize::from(bytes[len]);
+        }
+        if marks & HAS_VALIDATOR != 0 {
+            len += 2 + usize::from(u16::from_le_bytes([bytes[len], bytes[len + 1]]));
         }
         Self(&bytes[..len])
     }
@@ -82,12 +188,25 @@ impl<'a> Ext<'a> {
         self.0.len()
     }
 
+    fn marks(self) -> u8 {
+        self.0.first().copied().unwrap_or(0)
+    }
+
     fn has(self, mark: u8) -> bool {
-        self.0.first().is_some_and(|marks| marks & mark != 0)
+        self.marks() & mark != 0
     }
 
     pub fn is_no_evict(self) -> bool {
         self.has(NO_EVICT)
+    }
+
+    /// Whether it carries what goes with its value: windows, tags, a validator.
+    pub fn is_of_value(self) -> bool {
+        self.has(HAS_WINDOWS | HAS_TAGS | HAS_VALIDATOR)
+    }
+
+    pub fn is_absent(self) -> bool {
+        self.has(ABSENT)
     }
 
     pub fn stamp(self) -> Option<u32> {
@@ -95,34 +214,84 @@ impl<'a> Ext<'a> {
         Some(u32::from_le_bytes(field))
     }
 
-    pub fn has_tags(self) -> bool {
-        self.has(HAS_TAGS)
+    pub fn windows(self) -> Option<Windows> {
+        self.has(HAS_WINDOWS).then(|| Windows::read(&self.0[behind(self.marks(), HAS_STAMP)..]))
+    }
+
+    fn tags_at(self) -> usize {
+        behind(self.marks(), HAS_STAMP | HAS_WINDOWS)
     }
 
     pub fn tags(self) -> impl Iterator<Item = u64> + Clone + use<'a> {
-        let from = 2 + if self.has(HAS_STAMP) { STAMP_BYTES } else { 0 };
-        let tags = if self.has_tags() { &self.0[from..] } else { &[] };
+        let tags = if self.has(HAS_TAGS) {
+            let at = self.tags_at();
+            &self.0[at + 1..at + 1 + TAG_BYTES * usize::from(self.0[at])]
+        } else {
+            &[]
+        };
         tags.chunks_exact(TAG_BYTES).map(|tag| u64::from_le_bytes(tag.try_into().expect("eight bytes")))
+    }
+
+    pub fn validator(self) -> &'a [u8] {
+        if !self.has(HAS_VALIDATOR) {
+            return &[];
+        }
+        let at = self.tags_at();
+        let tags = if self.has(HAS_TAGS) { 1 + TAG_BYTES * usize::from(self.0[at]) } else { 0 };
+        &self.0[at + tags + 2..]
     }
 }
 
 /// An extension apart from its record.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OwnedExt {
     pub no_evict: bool,
+    /// See [`crate::revoke`].
     pub stamp: Option<u32>,
+    pub windows: Option<Windows>,
+    /// At most [`MAX_TAGS`].
     pub tags: Tags,
+    /// The value is known not to exist; only with windows.
+    pub is_absent: bool,
+    /// At most [`MAX_VALIDATOR_BYTES`]; empty = none.
+    pub validator: Box<[u8]>,
 }
 
 impl OwnedExt {
     pub fn as_new(&self) -> NewExt<'_> {
-        NewExt { no_evict: self.no_evict, stamp: self.stamp, tags: &self.tags }
+        debug_assert!(self.tags.len() <= MAX_TAGS && self.validator.len() <= MAX_VALIDATOR_BYTES);
+        debug_assert!(!self.is_absent || self.windows.is_some());
+        let mark = |has: bool, mark: u8| if has { mark } else { 0 };
+        NewExt {
+            marks: mark(self.no_evict, NO_EVICT)
+                | mark(self.stamp.is_some(), HAS_STAMP)
+                | mark(self.windows.is_some(), HAS_WINDOWS)
+                | mark(!self.tags.is_empty(), HAS_TAGS)
+                | mark(self.is_absent, ABSENT)
+                | mark(!self.validator.is_empty(), HAS_VALIDATOR),
+            stamp: self.stamp.unwrap_or(0),
+            windows: self.windows.as_ref(),
+            tags: &self.tags,
+            validator: &self.validator,
+        }
+    }
+
+    /// What stays when the value is replaced.
+    pub fn without_value(&self) -> Self {
+        Self { no_evict: self.no_evict, stamp: self.stamp, ..Self::default() }
     }
 }
 
 impl From<Ext<'_>> for OwnedExt {
     fn from(ext: Ext<'_>) -> Self {
-        Self { no_evict: ext.is_no_evict(), stamp: ext.stamp(), tags: ext.tags().collect() }
+        Self {
+            no_evict: ext.is_no_evict(),
+            stamp: ext.stamp(),
+            windows: ext.windows(),
+            tags: ext.tags().collect(),
+            is_absent: ext.is_absent(),
+            validator: ext.validator().into(),
+        }
     }
 }
 
@@ -135,33 +304,68 @@ pub(crate) fn restamp(bytes: &mut [u8], stamp: u32) -> bool {
     has
 }
 
+/// Writes over the windows of the extension at the front of `bytes`, which has some.
+pub(crate) fn rewindow(bytes: &mut [u8], windows: &Windows) {
+    debug_assert!(bytes[0] & HAS_WINDOWS != 0);
+    let at = behind(bytes[0], HAS_STAMP);
+    windows.write(&mut bytes[at..at + WINDOWS_BYTES]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_written_is_read() {
+    fn shapes() -> Vec<OwnedExt> {
         let all: Vec<u64> = (0..MAX_TAGS as u64).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+        let some = Windows { stored_at: Some(Millis(5)), refresh: 9, load_ms: 513, version: 7, ..Windows::default() };
+        let full = Windows { fresh_until: Some(Millis(1 << 40)), retain_until: Some(Millis(1 << 47)), ..some };
+        let mut shapes = Vec::new();
         for no_evict in [false, true] {
             for stamp in [None, Some(0), Some(u32::MAX)] {
                 for tags in [0, 1, 5, MAX_TAGS] {
-                    let new = NewExt { no_evict, stamp, tags: &all[..tags] };
-                    let mut bytes = vec![0xEE; new.len() + 3];
-                    if new.len() == 0 {
-                        assert_eq!(new, NewExt::default());
-                        continue;
+                    for windows in [None, Some(Windows::default()), Some(some), Some(full)] {
+                        for validator in [0, 1, MAX_VALIDATOR_BYTES] {
+                            let (tags, validator) = (all[..tags].into(), vec![7; validator].into());
+                            let is_absent = windows == Some(full);
+                            shapes.push(OwnedExt { no_evict, stamp, windows, tags, is_absent, validator });
+                        }
                     }
-                    let len = new.len();
-                    new.write(&mut bytes[..len]);
-                    let ext = Ext::at(&bytes);
-                    assert_eq!((ext.len(), ext.is_no_evict(), ext.stamp()), (len, no_evict, stamp));
-                    assert_eq!(ext.tags().collect::<Vec<_>>(), new.tags);
-                    assert_eq!(restamp(&mut bytes, 77), stamp.is_some());
-                    assert_eq!(Ext::at(&bytes).stamp(), stamp.map(|_| 77));
-                    assert_eq!(Ext::at(&bytes).tags().collect::<Vec<_>>(), new.tags);
                 }
             }
         }
-        assert_eq!((Ext::NONE.len(), Ext::NONE.stamp(), Ext::NONE.tags().count()), (0, None, 0));
+        shapes
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for shape in shapes() {
+            let new = shape.as_new();
+            let len = new.len();
+            if len == 0 {
+                assert_eq!(shape, OwnedExt::default());
+                continue;
+            }
+            let mut bytes = vec![0xEE; len + 3];
+            new.write(&mut bytes[..len]);
+            assert_eq!((Ext::at(&bytes).len(), OwnedExt::from(Ext::at(&bytes))), (len, shape.clone()));
+            assert_eq!(restamp(&mut bytes, 77), shape.stamp.is_some());
+            let mut expected = OwnedExt { stamp: shape.stamp.map(|_| 77), ..shape };
+            assert_eq!(OwnedExt::from(Ext::at(&bytes)), expected);
+            if let Some(windows) = &mut expected.windows {
+                *windows = Windows { version: 99, fresh_until: Some(Millis(1)), ..*windows };
+                rewindow(&mut bytes, windows);
+                assert_eq!(OwnedExt::from(Ext::at(&bytes)), expected);
+            }
+        }
+        assert_eq!(OwnedExt::from(Ext::NONE), OwnedExt::default());
+    }
+
+    #[test]
+    fn refreshing_begins_within_the_fresh_time() {
+        let windows = Windows { stored_at: Some(Millis(1000)), fresh_until: Some(Millis(2000)), ..Windows::default() };
+        assert_eq!(windows.refresh_at(), None);
+        assert_eq!(Windows { refresh: 128, ..windows }.refresh_at(), Some(Millis(1500)));
+        assert_eq!(Windows { refresh: 128, fresh_until: None, ..windows }.refresh_at(), None);
+        assert_eq!(Windows { refresh: 128, fresh_until: Some(Millis(3)), ..windows }.refresh_at(), Some(Millis(1000)));
     }
 }

@@ -91,6 +91,23 @@ pub const SMALL_QUEUE_SHARE: u64 = 10;
 /// Tags of one entry.
 pub const MAX_TAGS: usize = 64;
 
+/// Longest validator (ETag) kept with an entry, bytes.
+pub const MAX_VALIDATOR_BYTES: usize = 1024;
+
+/// Bytes booked for the loading of a key, its name not counted, and for each waiter: what the maps and queues take.
+pub const LEASE_BYTES: usize = 384;
+/// See [`LEASE_BYTES`].
+pub const WAITER_BYTES: usize = 128;
+
+/// Bytes that all of them may take, unless set otherwise: half a million waiters.
+pub const SIDE_BYTES: usize = 64 << 20;
+
+/// Loads of one key that may run at a time: the one that counts, and one that a revoke has made useless.
+pub const MAX_RUNNING_LOADS: usize = 2;
+
+/// Soft revokes of one selector that are kept one by one.
+pub const MAX_SOFT_MARKS: usize = 8;
+
 /// Records of the revoke log by sort, of one database: each look-up of an entry older than one of them may have to search
 /// them, globs and sets one by one, prefixes by length.
 pub const MAX_REVOKED_GLOBS: usize = 256;

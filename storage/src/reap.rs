@@ -1,4 +1,4 @@
-//! Freeing the dead: entries whose deadline has passed.
+//! Freeing the dead: entries at their end: past their deadline, or where a copy is retained beyond that, past that time.
 //!
 //! No index of deadlines: each segment knows the first second at which one of its entries may be dead, each table the
 //! first of those. A search passes over the segments' heads in hash order and visits those that are due, which looks at
@@ -52,11 +52,11 @@ impl Table {
         let mut dead: SmallVec<[usize; 64]> = SmallVec::new();
         let mut due = NEVER;
         for (position, record) in self.segment(segment).iter() {
-            let Some(deadline) = record.deadline() else { continue };
-            if is_past(Some(deadline), cx) {
+            let Some(end) = record.end() else { continue };
+            if is_past(Some(end), cx) {
                 dead.push(position);
             } else {
-                due = due.min(due_second(deadline));
+                due = due.min(due_second(end));
             }
         }
         let due = due.max(now_s.saturating_add(REAP_PAUSE_S));

@@ -10,7 +10,7 @@
 //!
 //! Deadlines are absolute milliseconds; those of the years 2025 to 2059 take 5 bytes, any other 8.
 
-use crate::ext::{self, Ext, NewExt};
+use crate::ext::{self, Ext, NewExt, Windows};
 use crate::limits::INLINE_VALUE_BYTES;
 use crate::memory::good_size;
 use crate::time::Millis;
@@ -291,6 +291,18 @@ impl<'a> Record<'a> {
         if self.head.flags & HAS_EXT == 0 { Ext::NONE } else { Ext::at(&self.bytes[self.head.ext_at()..]) }
     }
 
+    /// When its memory may be freed; `None` = not for its age. Not before its deadline.
+    #[inline]
+    pub fn end(&self) -> Option<Millis> {
+        let deadline = self.deadline()?;
+        if self.head.flags & HAS_EXT == 0 { Some(deadline) } else { self.retained_until(deadline) }
+    }
+
+    #[cold]
+    fn retained_until(&self, deadline: Millis) -> Option<Millis> {
+        self.ext().windows().map_or(Some(deadline), |windows| windows.retain_until)
+    }
+
     /// Whether eviction must leave the entry alone.
     pub fn is_no_evict(&self) -> bool {
         self.ext().is_no_evict()
@@ -371,6 +383,12 @@ pub(crate) fn restamp(bytes: &mut [u8], stamp: u32) -> bool {
     head.flags & HAS_EXT != 0 && ext::restamp(&mut bytes[head.ext_at()..], stamp)
 }
 
+/// Writes over the windows of the record at the front of `bytes`, which has some.
+pub(crate) fn rewindow(bytes: &mut [u8], windows: &Windows) {
+    let at = Head::read(bytes).ext_at();
+    ext::rewindow(&mut bytes[at..], windows);
+}
+
 /// Writes `n` over an integer value; false (and no effect) if the value is not an integer.
 pub(crate) fn overwrite_int(bytes: &mut [u8], n: i64) -> bool {
     let head = Head::read(bytes);
@@ -399,6 +417,7 @@ pub(crate) fn edit_shared(bytes: &mut [u8], edit: impl FnOnce(&mut Vec<u8>)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ext::OwnedExt;
 
     fn written(key: &[u8], value: NewValue<'_>, deadline: Option<Millis>, ext: NewExt<'_>) -> Vec<u8> {
         let record = NewRecord::new(key, value, deadline, ext);
@@ -416,12 +435,22 @@ mod tests {
         Some(Millis(i64::MAX as u64)),
     ];
 
-    const EXTS: [NewExt<'static>; 4] = [
-        NewExt { no_evict: false, stamp: None, tags: &[] },
-        NewExt { no_evict: true, stamp: None, tags: &[] },
-        NewExt { no_evict: false, stamp: Some(9), tags: &[] },
-        NewExt { no_evict: true, stamp: Some(u32::MAX), tags: &[1, 2, u64::MAX] },
-    ];
+    fn exts() -> [OwnedExt; 4] {
+        let windows = Windows { retain_until: Some(Millis(1 << 46)), version: 9, ..Windows::default() };
+        [
+            OwnedExt::default(),
+            OwnedExt { no_evict: true, ..OwnedExt::default() },
+            OwnedExt { stamp: Some(9), ..OwnedExt::default() },
+            OwnedExt {
+                no_evict: true,
+                stamp: Some(u32::MAX),
+                windows: Some(windows),
+                tags: smallvec::smallvec![1, 2, u64::MAX],
+                is_absent: true,
+                validator: (*b"an etag").into(),
+            },
+        ]
+    }
 
     /// M10: every combination of header shapes reads back what was written, before and after edits in place.
     #[test]
@@ -431,8 +460,8 @@ mod tests {
             for value_len in [0, 1, 8, 255, 256, INLINE_VALUE_BYTES, INLINE_VALUE_BYTES + 1, 70_000] {
                 let value: Vec<u8> = (0..value_len).map(|i| (i * 7) as u8).collect();
                 for deadline in DEADLINES {
-                    for ext in EXTS {
-                        let mut bytes = written(&key, NewValue::Bytes(&value), deadline, ext);
+                    for ext in &exts() {
+                        let mut bytes = written(&key, NewValue::Bytes(&value), deadline, ext.as_new());
                         check(&bytes, &key, &value, deadline, ext);
                         for other in DEADLINES {
                             let done = overwrite_deadline(&mut bytes, other);
@@ -447,7 +476,7 @@ mod tests {
         }
     }
 
-    fn check(bytes: &[u8], key: &[u8], value: &[u8], deadline: Option<Millis>, ext: NewExt<'_>) {
+    fn check(bytes: &[u8], key: &[u8], value: &[u8], deadline: Option<Millis>, ext: &OwnedExt) {
         let record = Record::at(bytes);
         assert_eq!(record.len(), bytes.len());
         assert_eq!(record.key(), key);
@@ -457,8 +486,9 @@ mod tests {
             Value::Int(_) => panic!("bytes were stored"),
         }
         assert_eq!(record.deadline(), deadline);
-        assert_eq!((record.is_no_evict(), record.ext().stamp()), (ext.no_evict, ext.stamp));
-        assert_eq!(record.ext().tags().collect::<Vec<_>>(), ext.tags);
+        assert_eq!(OwnedExt::from(record.ext()), *ext);
+        let end = ext.windows.filter(|_| deadline.is_some()).map_or(deadline, |windows| windows.retain_until);
+        assert_eq!(record.end(), end);
     }
 
     #[test]

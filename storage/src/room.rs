@@ -139,8 +139,7 @@ impl Hunt<'_> {
 
     /// Frees what was revoked in the next few segments, if the sweeper is under way.
     fn sweep(&self, table: &mut Table, physical: Physical) {
-        let target = self.store.log.sweep_target();
-        if target != 0 {
+        if let Some((_, target)) = self.store.log.pass() {
             (0..SWEEPS_PER_WRITE).find(|_| table.sweep(target, self.env(physical)));
         }
     }

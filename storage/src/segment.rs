@@ -8,6 +8,7 @@
 //! cost per removed record is bounded.
 
 use crate::block::{self, Block};
+use crate::ext::Windows;
 use crate::hash::{Hasher, Place, SHORT_TAG_FROM};
 use crate::index::{Found, Index, Word};
 use crate::limits::{REAP_PAUSE_S, SEGMENT_ENTRIES, STASH_PERCENT};
@@ -458,6 +459,11 @@ impl Segment {
         record::restamp(self.bytes_mut(position), stamp)
     }
 
+    /// Writes over the windows of an entry that has some.
+    pub fn rewindow(&mut self, position: usize, windows: &Windows) {
+        record::rewindow(self.bytes_mut(position), windows);
+    }
+
     /// Writes over an integer; false (and no effect) if the value is none.
     pub fn overwrite_int(&mut self, position: usize, n: i64) -> bool {
         record::overwrite_int(self.bytes_mut(position), n)
@@ -470,9 +476,9 @@ impl Segment {
         self.outside += self.record(position).shared_bytes();
     }
 
-    /// Notes that an entry has this deadline.
-    pub fn note_deadline(&mut self, deadline: Millis) {
-        self.due = self.due.min(due_second(deadline));
+    /// Notes that an entry may be freed from then on.
+    pub fn note_end(&mut self, end: Millis) {
+        self.due = self.due.min(due_second(end));
     }
 
     /// Asks for the cache line of the bucket a look-up will begin with.
@@ -501,7 +507,7 @@ impl Segment {
         let outside =
             stored().map(outside_bytes).sum::<u64>() + stashed.map(|position| self.entry_bytes(position)).sum::<u64>();
         assert_eq!(outside, self.outside, "bytes of blocks and shared values");
-        let due = self.iter().filter_map(|(_, record)| record.deadline()).map(due_second).min();
+        let due = self.iter().filter_map(|(_, record)| record.end()).map(due_second).min();
         assert!(
             due.is_none_or(|due| due.saturating_add(REAP_PAUSE_S) >= self.due),
             "no entry is due before its segment"

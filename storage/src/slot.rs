@@ -1,16 +1,18 @@
 //! The only way to an entry: a live one, or the place where one could be.
 //!
 //! Whoever holds a [`LiveRef`] knows that the deadline has not passed, and that no revoke has met the entry; a dead entry
-//! looks [`Vacant`](Slot::Vacant).
+//! looks [`Vacant`](Slot::Vacant). What is kept past its deadline, and what is known to be absent, shows in a
+//! [`View`](crate::View) alone.
 
 use crate::Detached;
-use crate::ext::{NewExt, OwnedExt, Tags};
+use crate::ext::{NewExt, OwnedExt, Tags, Windows};
 use crate::hash::Place;
 use crate::index::FREQ_MAX;
 use crate::limits::{INLINE_VALUE_BYTES, MAX_KEY_BYTES, MAX_TAGS};
 use crate::record::{NewRecord, Record};
-use crate::table::{At, Death, Env, Table, is_past};
-use crate::time::{Cx, Millis};
+use crate::revoke::Softened;
+use crate::table::{At, Death, Done, Env, Table, is_past};
+use crate::time::{Cx, Millis, draw};
 use crate::value::{Kind, NewValue, Value};
 use std::sync::Arc;
 
@@ -22,25 +24,28 @@ pub enum Slot<'a> {
     Vacant(VacantRef<'a>),
 }
 
+/// The deadline of a record that says there is no value.
+const LONG_AGO: Millis = Millis(0);
+
 /// The key a slot is about, with all that changing it needs.
-struct Target<'a> {
-    table: &'a mut Table,
-    place: Place,
-    key: &'a [u8],
-    cx: &'a Cx,
-    env: Env<'a>,
+pub(crate) struct Target<'a> {
+    pub table: &'a mut Table,
+    pub place: Place,
+    pub key: &'a [u8],
+    pub cx: &'a Cx,
+    pub env: Env<'a>,
 }
 
 /// A live entry.
 pub struct LiveRef<'a> {
-    target: Target<'a>,
-    at: At,
+    pub(crate) target: Target<'a>,
+    pub(crate) at: At,
 }
 
 /// The place of a key that has no live entry.
 pub struct VacantRef<'a> {
-    target: Target<'a>,
-    dead: Option<(At, Death)>,
+    pub(crate) target: Target<'a>,
+    pub(crate) dead: Option<(At, Death)>,
 }
 
 impl<'a> Slot<'a> {
@@ -48,8 +53,8 @@ impl<'a> Slot<'a> {
     pub(crate) fn find(table: &'a mut Table, place: Place, key: &'a [u8], cx: &'a Cx, env: Env<'a>) -> Self {
         debug_assert!(key.len() <= MAX_KEY_BYTES);
         let mut dead = None;
-        if let Some((at, deadline)) = table.find(place, key) {
-            match table.look_at(at, deadline, cx, env) {
+        if let Some((mut at, deadline)) = table.find(place, key) {
+            match table.look_at(&mut at, deadline, place, cx, env) {
                 None => return Self::Live(LiveRef { target: Target { table, place, key, cx, env }, at }),
                 Some(death) => dead = Some((at, death)),
             }
@@ -70,16 +75,111 @@ impl<'a> Slot<'a> {
         matches!(self, Self::Live(_))
     }
 
+    /// Leaves nothing under the key, not even what is kept for failed loads; whether there was a live entry. To be used
+    /// also where that is not the case: a value being loaded is not wanted any more either.
+    pub fn delete(self) -> bool {
+        match self {
+            Self::Live(live) => {
+                live.remove();
+                true
+            }
+            Self::Vacant(VacantRef { target, dead }) => {
+                target.table.done = Done::Removed;
+                if let Some((at, death)) = dead {
+                    target.table.count_death(death);
+                    target.table.remove(at, target.place);
+                }
+                false
+            }
+        }
+    }
+
     /// Stores `value` under the key, whatever was there, with exactly this deadline. A deadline already passed leaves
     /// nothing there.
     pub fn put(self, value: NewValue<'_>, deadline: Option<Millis>) {
         match self {
             Self::Live(live) if is_past(deadline, live.target.cx) => live.remove(),
             Self::Live(mut live) => live.put(value, deadline),
+            Self::Vacant(vacant) if is_past(deadline, vacant.target.cx) => {
+                Self::Vacant(vacant).delete();
+            }
             Self::Vacant(vacant) => {
                 vacant.insert(value, deadline);
             }
         }
+    }
+
+    /// Leaves nothing under the key, as if it had come to its end.
+    pub(crate) fn remove(self) {
+        let done = match &self {
+            Self::Live(live) => live.target.table.done,
+            Self::Vacant(vacant) => vacant.target.table.done,
+        };
+        let (target, found) = match self {
+            Self::Live(LiveRef { target, at }) => {
+                target.table.changed = true;
+                (target, Some(at))
+            }
+            Self::Vacant(VacantRef { target, dead }) => (target, dead.map(|(at, _)| at)),
+        };
+        if let Some(at) = found {
+            target.table.remove(at, target.place);
+        }
+        target.table.done = done;
+    }
+
+    /// Stores a value with all that its record carries beside it, whatever was there; nothing that is past its end.
+    pub(crate) fn put_whole(self, value: NewValue<'_>, deadline: Option<Millis>, mut ext: OwnedExt) {
+        let retain_until = ext.windows.map_or(deadline, |windows| windows.retain_until);
+        let cx = match &self {
+            Self::Live(live) => live.target.cx,
+            Self::Vacant(vacant) => vacant.target.cx,
+        };
+        if is_past(deadline, cx) && is_past(retain_until, cx) {
+            self.remove();
+            return;
+        }
+        match self {
+            Self::Live(mut live) => {
+                ext.no_evict = live.record().is_no_evict();
+                live.rewrite(value, deadline, &ext);
+                live.target.table.done = Done::Wrote;
+            }
+            Self::Vacant(VacantRef { target, dead }) => {
+                let Target { table, place, key, env, .. } = target;
+                table.changed |= !is_past(deadline, cx);
+                table.done = Done::Wrote;
+                let new = NewRecord::new(key, value, deadline, ext.as_new());
+                match dead {
+                    Some((at, death)) => {
+                        table.count_death(death);
+                        table.word_mut(at).set_freq(0);
+                        table.replace(at, place, new, env);
+                    }
+                    None => {
+                        table.insert(place, new, env);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes that there is no value, until then, as known at the epoch of the stamp. Gives that end back.
+    pub(crate) fn put_absent(self, until: Option<Millis>, tags: &Tags, stamp: u32) -> Option<Millis> {
+        let windows = Windows { fresh_until: until, retain_until: until, ..Windows::default() };
+        let ext = OwnedExt {
+            stamp: Some(stamp),
+            windows: Some(windows),
+            tags: tags.clone(),
+            is_absent: true,
+            ..OwnedExt::default()
+        };
+        let mut this = self;
+        if let Self::Live(live) = &mut this {
+            live.target.table.changed = true;
+        }
+        this.put_whole(NewValue::Bytes(b""), Some(LONG_AGO), ext);
+        until
     }
 
     /// Stores what was taken elsewhere, with the deadline it has.
@@ -129,12 +229,14 @@ impl LiveRef<'_> {
         self.target.table.word(self.at).freq()
     }
 
-    /// Replaces value and deadline (which lies ahead; [`Slot::put`] takes any). Tags go with the old value.
+    /// Replaces value and deadline (which lies ahead; [`Slot::put`] takes any). Windows, tags and validator go with the old
+    /// value.
     pub fn put(&mut self, value: NewValue<'_>, deadline: Option<Millis>) {
+        self.target.table.done = Done::Wrote;
         let ext = self.record().ext();
-        if ext.has_tags() {
+        if ext.is_of_value() {
             // The stamp stays: by it the new value is judged as the old one was.
-            let ext = OwnedExt { tags: Tags::new(), ..ext.into() };
+            let ext = OwnedExt::from(ext).without_value();
             self.rewrite(value, deadline, &ext);
         } else {
             self.put_in_place(value, deadline);
@@ -150,12 +252,26 @@ impl LiveRef<'_> {
         }
     }
 
+    /// Gives the edited value another version, if it has one.
+    fn edited(&mut self) {
+        self.target.table.done = Done::Wrote;
+        if let Some(windows) = self.record().ext().windows() {
+            let version = new_version(self.target.cx);
+            self.target.table.rewindow(self.at, &Windows { version, ..windows });
+        }
+    }
+
     /// Puts a record of another shape in the place of this one.
     fn rewrite(&mut self, value: NewValue<'_>, deadline: Option<Millis>, ext: &OwnedExt) {
         let Target { place, key, env, .. } = self.target;
         let new = NewRecord::new(key, value, deadline, ext.as_new());
         self.target.table.changed = true;
         self.at = self.target.table.replace(self.at, place, new, env);
+    }
+
+    /// Its windows; those of an entry stored without any are its deadline.
+    pub fn windows(&self) -> Windows {
+        windows_of(self.record())
     }
 
     /// Its tags by hash, in ascending order.
@@ -184,13 +300,27 @@ impl LiveRef<'_> {
         self.rewrite(value.as_new(), deadline, &ext);
     }
 
+    /// Makes it stale, as a soft revoke does.
+    pub(crate) fn soften(self, softened: Softened) {
+        let Target { table, place, env, .. } = self.target;
+        // One that a revoke meets at this very moment is left to that.
+        if let Some(stamp) = table.stamp_now(self.at, env) {
+            table.changed = true;
+            table.soften(self.at, place, softened, stamp, env);
+        }
+    }
+
     /// Changes the deadline alone, to one that lies ahead.
     pub fn set_deadline(&mut self, deadline: Option<Millis>) {
         if self.deadline() == deadline {
             return;
         }
         self.target.table.changed = true;
-        if !self.target.table.overwrite_deadline(self.at, deadline) {
+        if let Some(windows) = self.record().ext().windows() {
+            let (value, mut ext) = (self.value().into_owned(), OwnedExt::from(self.record().ext()));
+            ext.windows = Some(windows.with_deadline(self.deadline(), deadline));
+            self.rewrite(value.as_new(), deadline, &ext);
+        } else if !self.target.table.overwrite_deadline(self.at, deadline) {
             let (value, ext) = (self.value().into_owned(), self.record().ext().into());
             self.rewrite(value.as_new(), deadline, &ext);
         }
@@ -203,6 +333,7 @@ impl LiveRef<'_> {
             let deadline = self.deadline();
             self.put_in_place(NewValue::Int(n), deadline);
         }
+        self.edited();
     }
 
     /// Edits the string's bytes; the deadline stays. Long values are edited in place, so that appending to them costs
@@ -213,6 +344,7 @@ impl LiveRef<'_> {
         // `value` would take a reference, and make the edit one of a copy.
         if self.record().is_shared() {
             self.target.table.edit_shared(self.at, edit);
+            self.edited();
             return;
         }
         let mut bytes = match self.value() {
@@ -226,12 +358,14 @@ impl LiveRef<'_> {
         } else {
             self.put_in_place(NewValue::Shared(Arc::new(bytes)), deadline);
         }
+        self.edited();
     }
 
     /// Removes the entry.
     pub fn remove(self) {
         let Target { table, place, .. } = self.target;
         table.changed = true;
+        table.done = Done::Removed;
         table.remove(self.at, place);
     }
 
@@ -246,7 +380,8 @@ impl LiveRef<'_> {
             return;
         }
         let (value, deadline) = (self.value().into_owned(), self.deadline());
-        let (changed, ext) = (self.target.table.changed, OwnedExt { no_evict, ..self.record().ext().into() });
+        let changed = self.target.table.changed;
+        let ext = OwnedExt { no_evict, ..self.record().ext().into() };
         self.rewrite(value.as_new(), deadline, &ext);
         // Nothing that an observer could see.
         self.target.table.changed = changed;
@@ -268,8 +403,9 @@ impl<'a> VacantRef<'a> {
             return None;
         }
         target.table.changed = true;
+        target.table.done = Done::Wrote;
         let stamp = target.table.stamp_for(place, key, env);
-        let new = NewRecord::new(key, value, deadline, NewExt { stamp, ..NewExt::default() });
+        let new = NewRecord::new(key, value, deadline, NewExt::stamped(stamp));
         let at = match dead {
             Some((at, _)) => {
                 target.table.word_mut(at).set_freq(0);
@@ -279,4 +415,16 @@ impl<'a> VacantRef<'a> {
         };
         Some(LiveRef { target, at })
     }
+}
+
+/// The windows of a record; those of one stored without any are its deadline.
+pub(crate) fn windows_of(record: Record<'_>) -> Windows {
+    let deadline = record.deadline();
+    let plain = Windows { fresh_until: deadline, retain_until: deadline, ..Windows::default() };
+    record.ext().windows().unwrap_or(plain)
+}
+
+/// A version unlike the one before, with all but certainty; never 0.
+pub(crate) fn new_version(cx: &Cx) -> u32 {
+    (draw(cx.seed, 3) as u32).max(1)
 }

@@ -11,6 +11,7 @@ use crate::policy::Policy;
 use crate::revoke::RevokeLog;
 use crate::scan::CursorKey;
 use crate::segment::Placing;
+use crate::side::Side;
 use crate::stripe::{Db, Physical, Stripe};
 use crate::sync::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::table::{Env, Table};
@@ -61,6 +62,7 @@ pub struct Store {
     pub(crate) exclusion: Exclusion,
     pub(crate) memory: Memory,
     pub(crate) log: RevokeLog,
+    pub(crate) side: Side,
     pub(crate) cursors: CursorKey,
     /// Tables that were flushed and are being freed in slices, with their number for a cheap look.
     flushed: Mutex<VecDeque<Table>>,
@@ -80,6 +82,7 @@ impl Store {
             exclusion: Exclusion::new(),
             memory: Memory::new(layout.stripes),
             log: RevokeLog::new(),
+            side: Side::new([5, 6, 7, 8].map(|n| draw(layout.cursor_secret, n))),
             cursors: CursorKey::new(layout.cursor_secret),
             flushed: Mutex::default(),
             flushed_tables: AtomicUsize::new(0),
@@ -179,16 +182,18 @@ impl Store {
 
     /// Checks every invariant and recounts all bytes; panics with what does not hold. For tests, between batches.
     pub fn invariants(&self) {
-        let mut bytes: i64 = 0;
+        let (mut bytes, mut side): (i64, usize) = (0, 0);
         for stripe in &self.stripes {
             let stripe = stripe.0.lock();
             for physical in stripe.occupied() {
                 stripe.table(physical).expect("occupied").invariants(self.env(physical));
             }
             bytes += stripe.bytes() as i64 - stripe.unflushed();
+            side += stripe.loads.as_ref().map_or(0, |loads| loads.invariants());
         }
         bytes += self.flushed.lock().iter().map(|table| table.bytes() as i64).sum::<i64>();
         assert_eq!(bytes, self.memory.tables_flushed(), "global count of table bytes");
+        assert_eq!(side, self.side.bytes(), "bytes of loads and waiters");
     }
 }
 

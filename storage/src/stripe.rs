@@ -1,14 +1,18 @@
 //! One lock's share of the keys: a table per database, and who watches them.
 
-use crate::hash::KeyHash;
+use crate::hash::{KeyHash, Place};
 use crate::limits::DATABASES;
+use crate::loads::{Load, Loads};
 use crate::segment::Placing;
+use crate::side::Wake;
 use crate::slot::Slot;
-use crate::store::Memory;
-use crate::table::{Env, Table};
+use crate::store::{Memory, Store};
+use crate::table::{Done, Env, Table};
 use crate::time::Cx;
+use crate::view::View;
 use smallvec::SmallVec;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A database number as clients select it, below [`DATABASES`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -38,8 +42,10 @@ pub(crate) struct Stripe {
     #[allow(clippy::box_collection)] // nearly always absent: one word in the stripe
     watched: Option<Box<HashMap<(Db, KeyHash), Watched>>>,
     pub counts: Counts,
-    /// The epoch the revoke sweeper last brought all tables here to.
+    /// The last pass of the revoke sweeper that was through with all tables here.
     pub swept: u64,
+    /// Loads under way; absent where there are none.
+    pub loads: Option<Box<Loads>>,
 }
 
 /// What happened in a stripe since the start.
@@ -100,19 +106,62 @@ impl Stripe {
         key: &[u8],
         cx: &Cx,
         env: Env<'_>,
-        memory: &Memory,
+        store: &Store,
         act: impl FnOnce(Slot<'_>) -> R,
     ) -> R {
         let place = kh.place(env.placing.stripe_bits);
-        let (result, changed) = self.with_table(physical, memory, |table| {
+        let (result, changed, done) = self.with_table(physical, &store.memory, |table| {
             table.changed = false;
+            table.done = Done::Nothing;
             let result = act(Slot::find(table, place, key, cx, env));
-            (result, table.changed)
+            (result, table.changed, table.done)
         });
         if changed {
             self.changed(db, kh);
         }
+        if self.loads.is_some() && done != Done::Nothing {
+            self.tell_loaders(physical, place, key, done, store);
+        }
         result
+    }
+
+    /// What is being loaded for a key that was written or deleted is not wanted any more.
+    #[cold]
+    fn tell_loaders(&mut self, physical: Physical, place: Place, key: &[u8], done: Done, store: &Store) {
+        let Some(loads) = &mut self.loads else { return };
+        let mut load = loads.take(physical, key);
+        if done == Done::Removed {
+            load.doom();
+        } else {
+            load.supersede();
+            let found = self.table(physical).and_then(|table| Some(table.record(table.find(place, key)?.0)));
+            if let Some(record) = found.filter(|_| load.waiters() > 0) {
+                load.deliver_written(&Wake::Loaded(Arc::new(View::written(record).loaded())), &store.side);
+            }
+        }
+        self.put_load(physical, key, load, store);
+    }
+
+    /// Puts back what was taken out of the loads.
+    pub fn put_load(&mut self, table: Physical, key: &[u8], load: Load, store: &Store) {
+        if self.loads.is_none() && load.is_idle() {
+            return;
+        }
+        let loads = self.loads.get_or_insert_default();
+        loads.put(table, key, load, store);
+        if loads.is_empty() {
+            self.loads = None;
+        }
+    }
+
+    /// Ends loads and waits whose time is over.
+    pub fn tend_loads(&mut self, cx: &Cx, store: &Store) {
+        if let Some(loads) = &mut self.loads {
+            loads.tend(store.log.epoch(), cx, store);
+            if loads.is_empty() {
+                self.loads = None;
+            }
+        }
     }
 
     /// Notes that a key's entry changed, was removed or evicted (not: that its deadline passed).
@@ -126,9 +175,15 @@ impl Stripe {
     }
 
     /// Detaches a whole table, for `FLUSHDB`; its bytes stay counted until it is freed.
-    pub fn detach(&mut self, db: Db, physical: Physical, placing: Placing<'_>, memory: &Memory) -> Option<Table> {
-        self.touch_watched(&[db], &[physical], placing);
-        self.settle(memory);
+    pub fn detach(&mut self, db: Db, physical: Physical, store: &Store) -> Option<Table> {
+        self.touch_watched(&[db], &[physical], store.placing());
+        self.settle(&store.memory);
+        if let Some(loads) = &mut self.loads {
+            loads.doom_all(physical, store);
+            if loads.is_empty() {
+                self.loads = None;
+            }
+        }
         let table = match physical.0 {
             0 => core::mem::take(&mut self.first),
             n => *self.others[usize::from(n) - 1].take()?,

@@ -2,9 +2,19 @@
 
 use crate::hash::Place;
 use crate::limits::SWEEP_SEGMENTS;
+use crate::revoke::Softened;
 use crate::segment::Segment;
 use crate::table::{At, Env, Table};
 use smallvec::SmallVec;
+
+/// How sweeping a segment went.
+enum Swept {
+    Done,
+    /// It was changed on the way and is to be judged once more.
+    Again,
+    /// No entry of the table is left.
+    Empty,
+}
 
 impl Table {
     /// Judges the next few segments by the log as far as `target`, in hash order; true once all were.
@@ -22,8 +32,10 @@ impl Table {
             let Some((index, next)) = self.segment_from(order) else { return true };
             if self.segment(index).base < target {
                 judged += 1;
-                if self.sweep_segment(index, order, target, env) {
-                    return true;
+                match self.sweep_segment(index, order, target, env) {
+                    Swept::Empty => return true,
+                    Swept::Again => continue,
+                    Swept::Done => {}
                 }
             }
             match next {
@@ -37,17 +49,31 @@ impl Table {
         false
     }
 
-    /// One segment, which contains the place `order`; true if the table is empty now.
-    fn sweep_segment(&mut self, index: u32, order: u64, target: u64, env: Env<'_>) -> bool {
+    /// One segment, which contains the place `order`.
+    fn sweep_segment(&mut self, index: u32, order: u64, target: u64, env: Env<'_>) -> Swept {
         let base = self.segment(index).base;
         let mut dead: SmallVec<[usize; 64]> = SmallVec::new();
         let mut stamped: SmallVec<[usize; 64]> = SmallVec::new();
+        let mut softened: Vec<(Box<[u8]>, Softened, u32)> = Vec::new();
         for (position, record) in self.segment(index).iter() {
-            if env.log.judge(env.table, record, base, env.log_held).is_dead {
+            let verdict = env.log.judge(env.table, record, base, env.log_held);
+            let found = verdict.found;
+            if found.is_hard || found.latest > 0 && record.ext().is_absent() {
                 dead.push(position);
+            } else if let Some(soft) = found.soft {
+                softened.push((record.key().into(), soft, verdict.epoch as u32));
             } else if env.log.is_before(record.ext().stamp(), target) {
                 stamped.push(position);
             }
+        }
+        if !softened.is_empty() {
+            // They grow, and the segment may split: none of its parts is done with. It is met again, with nothing to soften.
+            for (key, soft, stamp) in softened {
+                let place = env.placing.of(&key);
+                let (at, _) = self.find(place, &key).expect("nothing was removed since");
+                self.soften(at, place, soft, stamp, env);
+            }
+            return Swept::Again;
         }
         self.with_segment(index, |segment: &mut Segment| {
             segment.base = target;
@@ -61,6 +87,6 @@ impl Table {
             self.revoked += 1;
         }
         self.tidy(index, Place { order });
-        self.len() == 0
+        if self.len() == 0 { Swept::Empty } else { Swept::Done }
     }
 }

@@ -3,13 +3,14 @@
 //!
 //! Every change keeps `bytes` equal to what a recount would find; `invariants` checks it.
 
+use crate::ext::{OwnedExt, Windows};
 use crate::hash::Place;
 use crate::index::Word;
 use crate::limits::{MAX_DEPTH, MERGE_BYTES, MERGE_ENTRIES, MOVE_BYTES, MOVE_SEGMENTS};
 use crate::memory::vec_bytes;
 use crate::queues::Queues;
 use crate::record::{NewRecord, Record};
-use crate::revoke::{RevokeLog, Verdict};
+use crate::revoke::{RevokeLog, Softened, Verdict, earlier};
 use crate::segment::{NEVER, Placing, Segment, due_second};
 use crate::stripe::Physical;
 use crate::time::{Cx, Millis};
@@ -53,6 +54,17 @@ pub(crate) enum Death {
     Revoked,
 }
 
+/// What an access did to the value of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Done {
+    /// Nothing, or it changed something beside the value.
+    Nothing,
+    /// It wrote one.
+    Wrote,
+    /// It said that there is to be none, whether there was one or not.
+    Removed,
+}
+
 /// Where an entry lies; valid until the table changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct At {
@@ -91,6 +103,8 @@ pub(crate) struct Table {
     queues: Queues,
     /// Set by every change to a live entry; read and cleared by the stripe for its observers.
     pub changed: bool,
+    /// What was done to the value, for loads under way; read and cleared likewise.
+    pub done: Done,
     /// Entries freed because their deadline had passed, and because they were revoked; collected by the stripe.
     pub expired: u64,
     pub revoked: u64,
@@ -116,6 +130,7 @@ impl Default for Table {
             move_from: None,
             queues: Queues::default(),
             changed: false,
+            done: Done::Nothing,
             expired: 0,
             revoked: 0,
         }
@@ -153,54 +168,96 @@ impl Table {
         Some((At { segment, position }, deadline))
     }
 
-    /// Why the entry with this deadline must not be seen; `None` if it is live.
+    /// Why the entry with this deadline must not be seen; `None` if it is live. Changes nothing.
     #[inline]
     pub fn death(&self, at: At, deadline: Option<Millis>, cx: &Cx, env: Env<'_>) -> Option<Death> {
         if is_past(deadline, cx) {
             return Some(Death::Expired);
         }
-        if env.log.is_quiet() { None } else { self.was_revoked(at, env).then_some(Death::Revoked) }
+        if env.log.is_quiet() { None } else { self.death_by_log(at.segment, self.record(at), cx, env) }
     }
 
-    /// The same for who came for the entry: the log is not searched twice for what a stamp can tell.
+    /// The same for who came for the entry, which may move: what the log says of it is written to it, so that the log is
+    /// not searched for that again.
     #[inline]
-    pub fn look_at(&mut self, at: At, deadline: Option<Millis>, cx: &Cx, env: Env<'_>) -> Option<Death> {
+    pub fn look_at(
+        &mut self,
+        at: &mut At,
+        deadline: Option<Millis>,
+        place: Place,
+        cx: &Cx,
+        env: Env<'_>,
+    ) -> Option<Death> {
         if is_past(deadline, cx) {
             return Some(Death::Expired);
         }
-        if env.log.is_quiet() { None } else { self.search_log(at, env) }
+        if env.log.is_quiet() { None } else { self.search_log(at, place, cx, env) }
     }
 
     #[cold]
-    fn search_log(&mut self, at: At, env: Env<'_>) -> Option<Death> {
-        let verdict = self.judge(at.segment, self.record(at), env);
+    fn search_log(&mut self, at: &mut At, place: Place, cx: &Cx, env: Env<'_>) -> Option<Death> {
+        let verdict = self.judge(at.segment, self.record(*at), env);
+        if verdict.found.is_hard {
+            return Some(Death::Revoked);
+        }
+        if let Some(softened) = verdict.found.soft {
+            *at = self.soften(*at, place, softened, verdict.epoch as u32, env);
+            return is_past(self.record(*at).deadline(), cx).then_some(Death::Expired);
+        }
         if verdict.restamp {
             self.segments[at.segment as usize].restamp(at.position, verdict.epoch as u32);
         }
-        verdict.is_dead.then_some(Death::Revoked)
+        None
+    }
+
+    /// Writes to an entry what soft revokes as far as that stamp make of it; gives where it is now.
+    pub fn soften(&mut self, at: At, place: Place, softened: Softened, stamp: u32, env: Env<'_>) -> At {
+        let record = self.record(at);
+        let (key, value) = (record.key().to_vec(), record.value().into_owned());
+        let (old_deadline, mut ext) = (record.deadline(), OwnedExt::from(record.ext()));
+        let old = ext.windows.unwrap_or(Windows {
+            fresh_until: old_deadline,
+            retain_until: old_deadline,
+            ..Windows::default()
+        });
+        let deadline = earlier(old_deadline, softened.stale_until);
+        let fresh_until = earlier(old.fresh_until, Some(softened.fresh_until));
+        ext.windows = Some(Windows { fresh_until, ..old }.with_deadline(old_deadline, deadline));
+        ext.stamp = Some(stamp);
+        self.replace(at, place, NewRecord::new(&key, value.as_new(), deadline, ext.as_new()), env)
     }
 
     fn judge(&self, segment: u32, record: Record<'_>, env: Env<'_>) -> Verdict {
         env.log.judge(env.table, record, self.segments[segment as usize].base, env.log_held)
     }
 
-    /// The stamp with which an entry that was found live counts from now on, with other tags; `None` if it is dead by now.
+    /// The stamp with which an entry that was found live counts from now on, with other tags; `None` if it was revoked,
+    /// one way or the other, since then.
     pub fn stamp_now(&self, at: At, env: Env<'_>) -> Option<u32> {
         let verdict = self.judge(at.segment, self.record(at), env);
-        (!verdict.is_dead).then_some(verdict.epoch as u32)
+        (verdict.found.latest == 0).then_some(verdict.epoch as u32)
     }
 
-    fn was_revoked(&self, at: At, env: Env<'_>) -> bool {
-        self.is_revoked(at.segment, self.record(at), env)
+    fn death_by_log(&self, segment: u32, record: Record<'_>, cx: &Cx, env: Env<'_>) -> Option<Death> {
+        let found = self.judge(segment, record, env).found;
+        let is_over = found.soft.is_some_and(|softened| is_past(softened.stale_until, cx));
+        if found.is_hard { Some(Death::Revoked) } else { is_over.then_some(Death::Expired) }
     }
 
-    fn is_revoked(&self, segment: u32, record: Record<'_>, env: Env<'_>) -> bool {
-        self.judge(segment, record, env).is_dead
+    /// Whether an entry past its deadline still counts for those who load: it is no older than it may be, and no hard revoke
+    /// has met it. To know of an absence is worth nothing after a soft one either.
+    pub fn is_kept(&self, at: At, cx: &Cx, env: Env<'_>) -> bool {
+        let record = self.record(at);
+        if record.ext().windows().is_none() || is_past(record.end(), cx) {
+            return false;
+        }
+        let found = self.judge(at.segment, record, env).found;
+        !found.is_hard && !(record.ext().is_absent() && found.latest > 0)
     }
 
     /// Whether an entry of that segment is to be seen.
     pub fn is_live(&self, segment: u32, record: Record<'_>, cx: &Cx, env: Env<'_>) -> bool {
-        !is_past(record.deadline(), cx) && (env.log.is_quiet() || !self.is_revoked(segment, record, env))
+        !is_past(record.deadline(), cx) && (env.log.is_quiet() || self.death_by_log(segment, record, cx, env).is_none())
     }
 
     /// The epoch that a new entry at a place counts from, if it has no stamp of its own.
@@ -345,6 +402,13 @@ impl Table {
         done
     }
 
+    /// Writes over the windows of an entry that has some, with its deadline, which must fit where it is.
+    pub fn rewindow(&mut self, at: At, windows: &Windows) {
+        let deadline = self.record(at).deadline();
+        self.segments[at.segment as usize].rewindow(at.position, windows);
+        self.deadline_changed(at, deadline, deadline);
+    }
+
     /// Writes over an integer; false (and no effect) if the value is none.
     pub fn overwrite_int(&mut self, at: At, n: i64) -> bool {
         self.segments[at.segment as usize].overwrite_int(at.position, n)
@@ -374,15 +438,18 @@ impl Table {
         if let Some(new) = new {
             self.expiring += 1;
             self.deadline_sum_ms += capped_ms(new);
-            self.segments[at.segment as usize].note_deadline(new);
-            self.due = self.due.min(due_second(new));
+            if let Some(end) = self.record(at).end() {
+                self.segments[at.segment as usize].note_end(end);
+                self.due = self.due.min(due_second(end));
+            }
         }
     }
 
-    /// Frees the entry of `key` if it is dead.
+    /// Frees the entry of `key` if it is dead and not kept for those who load.
     pub fn remove_dead(&mut self, place: Place, key: &[u8], cx: &Cx, env: Env<'_>) {
         if let Some((at, deadline)) = self.find(place, key)
             && let Some(death) = self.death(at, deadline, cx, env)
+            && !self.is_kept(at, cx, env)
         {
             self.remove(at, place);
             self.count_death(death);
@@ -416,8 +483,8 @@ impl Table {
     /// Gives back what removals left in the segment of `place`.
     pub fn tidy(&mut self, segment: u32, place: Place) {
         if self.len == 0 {
-            let (changed, expired, revoked) = (self.changed, self.expired, self.revoked);
-            *self = Self { changed, expired, revoked, ..Self::default() };
+            let (changed, done, expired, revoked) = (self.changed, self.done, self.expired, self.revoked);
+            *self = Self { changed, done, expired, revoked, ..Self::default() };
         } else {
             self.with_segment(segment, Segment::tidy);
             while self.try_merge(place) {}

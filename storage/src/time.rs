@@ -18,14 +18,16 @@ impl Millis {
 pub struct Cx {
     /// Deadlines at or before this instant have passed.
     pub now: Millis,
+    /// The steady clock, ms since any beginning: what leases and waits are measured by.
+    pub steady_ms: u64,
     /// Source of every random choice (victims, `RANDOMKEY`).
     pub seed: u64,
 }
 
 impl Cx {
-    /// A context at `now_ms` with seed 0.
-    pub fn at(now_ms: u64) -> Self {
-        Self { now: Millis(now_ms), seed: 0 }
+    /// A context at `now_ms` by both clocks, with seed 0.
+    pub const fn at(now_ms: u64) -> Self {
+        Self { now: Millis(now_ms), steady_ms: now_ms, seed: 0 }
     }
 }
 

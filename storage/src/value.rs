@@ -70,6 +70,16 @@ impl Value<'_> {
     }
 }
 
+impl From<NewValue<'_>> for OwnedValue {
+    fn from(value: NewValue<'_>) -> Self {
+        match value {
+            NewValue::Bytes(bytes) => Self::Bytes(bytes.into()),
+            NewValue::Int(n) => Self::Int(n),
+            NewValue::Shared(bytes) => Self::Shared(bytes),
+        }
+    }
+}
+
 impl OwnedValue {
     pub(crate) fn as_new(&self) -> NewValue<'_> {
         match self {

@@ -83,7 +83,7 @@ impl Run<'_> {
         let (mut participant, mut done, mut next_stripe) = (self.store.join(), 0, 0);
         let mut progress = Progress::new(what, count);
         while done < count {
-            let cx = Cx { now: now(), seed: self.random.draw() };
+            let cx = Cx { seed: self.random.draw(), ..Cx::at(now().0) };
             let mut access = participant.batch();
             let end = count.min(done + BATCH);
             for step in done..end {
@@ -193,7 +193,7 @@ impl Run<'_> {
                 self.keys.write(self.random.below(self.options.keys), key);
                 hashes.push(self.store.hasher().hash(key));
             }
-            let cx = Cx { now: now(), seed: 0 };
+            let cx = Cx::at(now().0);
             reply.clear();
             let begin = self.clock.raw();
             let mut access = participant.batch();

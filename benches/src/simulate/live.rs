@@ -81,7 +81,7 @@ impl<'t> Client<'t> {
     }
 
     fn cx(&self, at: usize) -> Cx {
-        Cx { now: Millis(self.trace.now_ms(at)), seed: mix(at as u64) }
+        Cx { seed: mix(at as u64), ..Cx::at(self.trace.now_ms(at)) }
     }
 
     /// What is resident now, in the unit of the trace's costs.

@@ -1,80 +1,170 @@
-//! What single entries carry for freshness: SWR.TAG.
+//! Freshness of single entries: reading with leases, answering them, storing with windows.
+//!
+//! A reader that gets a token must load: it answers with SWR.FILL, SWR.FAIL or SWR.YIELD. All others meanwhile get what
+//! there is, or wait. Outcomes are status words in the reply; errors mean misuse.
 
-use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
-use crate::error::Error;
-use crate::families::cache::{TOO_MANY_TAGS, tag_count};
-use smallvec::SmallVec;
-use storage::limits::MAX_TAGS;
+
+mod answer;
+mod fill;
+mod options;
+mod read;
+mod set;
+mod tag;
+mod token;
+
+pub use read::{release_leases, Parked};
+
+const SINCE: &str = "0.1.0";
 
 /// Rows of this family.
-pub const COMMANDS: &[Command] = &[Command {
-    name: "swr.tag",
-    wire_id: 360,
-    arity: -5,
-    keys: Keys::ONE,
-    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
-    group: Group::Swr,
-    since: "0.1.0",
-    complexity: "O(N), N being the number of tags, 64 at most",
-    summary: "Adds tags to a key, takes some away, sets them all, or tells how many of some it has.",
-    usage: "key (ADD | REM | SET | HAS) count tag [tag ...]",
-    subcommands: &[],
-    run: tag,
-}];
-
-type Tags = SmallVec<[u64; 8]>;
-
-/// What there is to do with the tags of an entry.
-enum Change {
-    Add,
-    Remove,
-    Set,
-}
-
-fn tag(call: &mut Call<'_, '_>) -> Result<(), Error> {
-    let count = tag_count(call, 3)?;
-    if call.args.len() != 4 + count {
-        return Err(Error::SYNTAX);
-    }
-    let mut named: Tags = (4..4 + count).map(|at| call.store.store().tag(call.args.at(at))).collect();
-    named.sort_unstable();
-    named.dedup();
-    let change = if call.is_word(2, "HAS") {
-        let has = call.first(|slot, _| {
-            let held: Tags = slot.live().map(|live| live.tags().collect()).unwrap_or_default();
-            named.iter().filter(|tag| held.contains(tag)).count()
-        });
-        call.reply.integer(has as i64);
-        return Ok(());
-    } else if call.is_word(2, "ADD") {
-        Change::Add
-    } else if call.is_word(2, "REM") {
-        Change::Remove
-    } else if call.is_word(2, "SET") {
-        Change::Set
-    } else {
-        return Err(Error::SYNTAX);
-    };
-    let now = call.first(|slot, _| {
-        let Some(mut live) = slot.live() else { return Ok(0) };
-        let mut tags: Tags = live.tags().collect();
-        match change {
-            Change::Add => tags.extend(named.iter().copied()),
-            Change::Remove => tags.retain(|tag| !named.contains(tag)),
-            Change::Set => tags.clone_from(&named),
-        }
-        tags.sort_unstable();
-        tags.dedup();
-        if tags.len() > MAX_TAGS {
-            return Err(TOO_MANY_TAGS);
-        }
-        live.set_tags(&tags);
-        Ok(tags.len())
-    })?;
-    call.reply.integer(now as i64);
-    Ok(())
-}
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "swr.tag",
+        wire_id: 360,
+        arity: -5,
+        keys: Keys::ONE,
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(N), N being the number of tags, 64 at most",
+        summary: "Adds tags to a key, takes some away, sets them all, or tells how many of some it has.",
+        usage: "key (ADD | REM | SET | HAS) count tag [tag ...]",
+        subcommands: &[],
+        run: tag::tag,
+    },
+    Command {
+        name: "swr.get",
+        wire_id: 361,
+        arity: -2,
+        keys: Keys::ONE,
+        flags: Flags::READONLY.and(Flags::BLOCKING),
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(1)",
+        summary: "Reads a key with its state, and tells one reader to load it where that is due.",
+        usage: "key [WAIT milliseconds] [SOFT milliseconds] [NOLEASE] [LEASE milliseconds] \
+                [MINFRESH milliseconds | FORCE] [MAXSTALE milliseconds] [NOSIE] [META]",
+        subcommands: &[],
+        run: read::get,
+    },
+    Command {
+        name: "swr.mget",
+        wire_id: 362,
+        arity: -3,
+        keys: Keys::NUMBERED,
+        flags: Flags::READONLY.and(Flags::MOVABLE_KEYS),
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(N), N being the number of keys",
+        summary: "Reads several keys like SWR.GET, without waiting.",
+        usage: "numkeys key [key ...] [NOLEASE] [LEASE milliseconds] [MINFRESH milliseconds | FORCE] \
+                [MAXSTALE milliseconds] [NOSIE] [META]",
+        subcommands: &[],
+        run: read::mget,
+    },
+    Command {
+        name: "swr.peek",
+        wire_id: 363,
+        arity: -2,
+        keys: Keys::ONE,
+        flags: Flags::READONLY.and(Flags::FAST),
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(1)",
+        summary: "Reads a key with its state: never a token, no waiting, no use counted.",
+        usage: "key [META]",
+        subcommands: &[],
+        run: read::peek,
+    },
+    Command {
+        name: "swr.meta",
+        wire_id: 364,
+        arity: 2,
+        keys: Keys::ONE,
+        flags: Flags::READONLY.and(Flags::FAST),
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(1)",
+        summary: "Tells all that is known of a key's freshness.",
+        usage: "key",
+        subcommands: &[],
+        run: read::meta,
+    },
+    Command {
+        name: "swr.fill",
+        wire_id: 365,
+        arity: -4,
+        keys: Keys::ONE,
+        flags: Flags::WRITE.and(Flags::DENYOOM),
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(N), N being the number of tags and of readers that wait",
+        summary: "Answers a lease with what was loaded.",
+        usage: "key token (VALUE value [FRESH milliseconds] [STALE milliseconds] [RETAIN milliseconds] \
+                [TAGS count tag [tag ...]] [ETAG etag] | NIL [FRESH milliseconds] | SAME [FRESH milliseconds] \
+                [STALE milliseconds] [RETAIN milliseconds] [ETAG etag] | NOSTORE [PASS milliseconds])",
+        subcommands: &[],
+        run: fill::fill,
+    },
+    Command {
+        name: "swr.fail",
+        wire_id: 366,
+        arity: -3,
+        keys: Keys::ONE,
+        flags: Flags::FAST,
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(N), N being the number of readers that wait",
+        summary: "Gives a lease up: loading failed.",
+        usage: "key token [BACKOFF milliseconds] [MSG text]",
+        subcommands: &[],
+        run: fill::fail,
+    },
+    Command {
+        name: "swr.yield",
+        wire_id: 367,
+        arity: 3,
+        keys: Keys::ONE,
+        flags: Flags::FAST,
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(1)",
+        summary: "Gives a lease back unused: the next reader that waits loads.",
+        usage: "key token",
+        subcommands: &[],
+        run: fill::give_back,
+    },
+    Command {
+        name: "swr.renew",
+        wire_id: 368,
+        arity: 4,
+        keys: Keys::ONE,
+        flags: Flags::FAST,
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(1)",
+        summary: "Makes a lease last longer.",
+        usage: "key token milliseconds",
+        subcommands: &[],
+        run: fill::renew,
+    },
+    Command {
+        name: "swr.set",
+        wire_id: 369,
+        arity: -3,
+        keys: Keys::ONE,
+        flags: Flags::WRITE.and(Flags::DENYOOM),
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(N), N being the number of tags",
+        summary: "Stores a value with windows, tags and an ETag.",
+        usage: "key value [FRESH milliseconds] [STALE milliseconds] [RETAIN milliseconds] \
+                [TAGS count tag [tag ...]] [ETAG etag] [NX | XX | IFVER version] [GET]",
+        subcommands: &[],
+        run: set::set,
+    },
+];
 
 #[cfg(test)]
 mod tests;

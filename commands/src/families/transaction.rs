@@ -226,7 +226,7 @@ impl Running<'_, '_> {
                 session,
                 store,
                 reply: ReplyWriter::new(reply.output(), protocol),
-                cx: Cx { now: cx.now, seed: cx.seed.wrapping_add((number as u64 + 1) << 32) },
+                cx: Cx { seed: cx.seed.wrapping_add((number as u64 + 1) << 32), ..cx },
                 node,
                 stats,
                 effects,

@@ -42,7 +42,7 @@ const SINGLE: [&[u8]; 2] = [b"one", b"another"];
 const PAIR: [&[u8]; 2] = [b"left", b"right"];
 const KEYS: [&[u8]; 4] = [SINGLE[0], SINGLE[1], PAIR[0], PAIR[1]];
 
-const CX: Cx = Cx { now: Millis(1_000_000), seed: 1 };
+const CX: Cx = Cx { seed: 1, ..Cx::at(1_000_000) };
 /// When mortal entries die, and when the ticks believe it to be.
 const DEADLINE: Millis = Millis(2_000_000);
 const LATER: Millis = Millis(3_000_000);

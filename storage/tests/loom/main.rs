@@ -57,7 +57,7 @@ fn store(stripes: usize) -> Arc<Store> {
     Arc::new(Store::new(Layout { stripes, hasher, cursor_secret: 1 }))
 }
 
-const CX: Cx = Cx { now: storage::Millis(1000), seed: 0 };
+const CX: Cx = Cx::at(1000);
 /// Keys that lie in different stripes of two.
 const LEFT: &[u8] = &[0];
 const RIGHT: &[u8] = &[255];

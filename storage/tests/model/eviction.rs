@@ -17,7 +17,7 @@ fn limited(stripes: usize, limit: u64, policy: Policy) -> Store {
 }
 
 fn cx(seed: u64) -> Cx {
-    Cx { now: Millis(NOW_MS), seed }
+    Cx { seed, ..Cx::at(NOW_MS) }
 }
 
 fn name(number: u64) -> [u8; 8] {

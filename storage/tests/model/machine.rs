@@ -5,7 +5,7 @@ use crate::operations::{BULK, DBS, Group, Name, Op, PATTERNS, PREFIXES};
 use crate::reference::{Reference, Scan, Val, key, key_numbers};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use storage::{Access, Cx, Db, Millis, NewValue, Policy, Selector, Slot, Store, Value, Watch};
+use storage::{Access, Cx, Db, Millis, Mode, NewValue, Policy, Selector, Slot, Store, Value, Watch};
 
 /// When deadlines are reclaimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Machine {
     }
 
     fn cx(&self) -> Cx {
-        Cx { now: Millis(self.reference.now), seed: self.steps }
+        Cx { seed: self.steps, ..Cx::at(self.reference.now) }
     }
 
     fn with<R>(&mut self, act: impl FnOnce(&mut Access<'_>, &Cx) -> R) -> R {
@@ -172,8 +172,9 @@ impl Machine {
                     Group::Tags(_) => Selector::Tags(&set),
                 };
                 let before = self.store.revoke_log().0;
-                let epoch =
-                    self.with(|access, _| access.revoke(db(number), &[selector])).expect("there is room in the log");
+                let epoch = self
+                    .with(|access, _| access.revoke(db(number), &[selector], Mode::Hard))
+                    .expect("there is room in the log");
                 assert_eq!(epoch, before + 1, "epochs count revokes");
                 self.reference.revoke(number, &group);
             }

@@ -27,7 +27,7 @@ struct Schedule {
 
 impl Schedule {
     fn with<R>(&mut self, act: impl FnOnce(&mut Access<'_>, &Cx) -> R) -> R {
-        let cx = Cx { now: Millis(self.now_ms), seed: self.random.next() };
+        let cx = Cx { seed: self.random.next(), ..Cx::at(self.now_ms) };
         act(&mut self.store.join().batch(), &cx)
     }
 

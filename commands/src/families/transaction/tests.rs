@@ -458,7 +458,7 @@ impl<'n> Peer<'n> {
             reply: ReplyWriter::new(&mut output, self.session.protocol),
             session: &mut self.session,
             store: &mut store,
-            cx: Cx { now: storage::Millis(1000), seed: self.seed },
+            cx: Cx { seed: self.seed, ..Cx::at(1000) },
             node: self.node,
             stats: &self.stats,
             effects: &mut effects,

@@ -1,0 +1,253 @@
+//! The records of the revoke log: what was revoked by each selector, and which of them match an entry.
+
+use super::{Found, Mode, RECORD_BYTES, Refused, Selector, Softened, earlier};
+use crate::glob;
+use crate::limits::{
+    MAX_MATCHED_KEY_BYTES, MAX_REVOKED_GLOB_BYTES, MAX_REVOKED_GLOBS, MAX_REVOKED_LENGTHS, MAX_REVOKED_PREFIXES,
+    MAX_REVOKED_SETS, MAX_REVOKED_TAGS, MAX_SOFT_MARKS,
+};
+use crate::time::Millis;
+use smallvec::SmallVec;
+use std::collections::HashMap;
+
+/// The revokes of one selector.
+#[derive(Default)]
+pub(super) struct Marks {
+    /// Epochs of the last hard one and the one before it, 0 = none.
+    pub hard: [u64; 2],
+    /// Soft ones later than the last hard one, oldest first; at most [`MAX_SOFT_MARKS`].
+    soft: SmallVec<[Soft; 1]>,
+}
+
+#[derive(Clone, Copy)]
+struct Soft {
+    epoch: u64,
+    at: Millis,
+    until: Option<Millis>,
+}
+
+impl Marks {
+    fn latest(&self) -> u64 {
+        self.soft.last().map_or(self.hard[0], |soft| soft.epoch)
+    }
+
+    fn add(&mut self, epoch: u64, mode: Mode) {
+        match mode {
+            Mode::Hard => {
+                self.hard = [epoch, self.hard[0]];
+                // What they made stale is dead.
+                self.soft.clear();
+            }
+            Mode::Soft { at, until } => {
+                if self.soft.len() == MAX_SOFT_MARKS {
+                    // The two oldest as one: later in epochs and earlier in time, which makes more stale, never less.
+                    let (a, b) = (self.soft[0], self.soft.remove(1));
+                    self.soft[0] = Soft { epoch: b.epoch, at: a.at.min(b.at), until: earlier(a.until, b.until) };
+                }
+                self.soft.push(Soft { epoch, at, until });
+            }
+        }
+    }
+
+    /// Adds to `found` what of this is later than `since`.
+    pub fn judge(&self, since: u64, found: &mut Found) {
+        if self.latest() <= since {
+            return;
+        }
+        found.latest = found.latest.max(self.latest());
+        found.is_hard |= self.hard[0] > since;
+        for soft in self.soft.iter().filter(|soft| soft.epoch > since) {
+            let softened = Softened { fresh_until: soft.at, stale_until: soft.until };
+            found.soft = Some(softened.with(found.soft));
+        }
+    }
+}
+
+/// Records of one database.
+#[derive(Default)]
+pub(super) struct Records {
+    /// By length, shortest first.
+    prefixes: Vec<Prefixes>,
+    globs: Vec<(Glob, Marks)>,
+    tags: HashMap<u64, Marks>,
+    sets: Vec<(SmallVec<[u64; 4]>, Marks)>,
+}
+
+/// Prefixes of one length.
+pub(super) struct Prefixes {
+    length: usize,
+    /// The latest epoch among them.
+    latest: u64,
+    marks: HashMap<Box<[u8]>, Marks>,
+}
+
+pub(super) struct Glob {
+    pub pattern: Box<[u8]>,
+    /// Every match begins with these bytes,
+    first: Box<[u8]>,
+    /// and ends with these: most keys are told apart without the matcher.
+    last: Box<[u8]>,
+    has_star: bool,
+}
+
+impl Glob {
+    pub fn new(pattern: &[u8]) -> Self {
+        let is_plain = !pattern.iter().any(|byte| matches!(byte, b'[' | b'\\'));
+        let star = pattern.iter().rposition(|byte| *byte == b'*');
+        // What follows the last star, where nothing is a class or escaped.
+        let tail = star.filter(|_| is_plain).map_or(&[][..], |star| &pattern[star + 1..]);
+        let last = if tail.contains(&b'?') { &[] } else { tail };
+        let first = glob::prefix(pattern).bytes.into();
+        Self { pattern: pattern.into(), first, last: last.into(), has_star: star.is_some() }
+    }
+
+    #[cfg(test)]
+    pub fn ends(&self) -> (&[u8], &[u8]) {
+        (&self.first, &self.last)
+    }
+
+    /// A key so long that the product of both lengths is much is taken to match if both its ends do: it may be revoked
+    /// without need, and never kept.
+    pub fn matches(&self, key: &[u8]) -> bool {
+        let is_long = self.has_star && key.len() > MAX_MATCHED_KEY_BYTES;
+        key.starts_with(&self.first)
+            && key.ends_with(&self.last)
+            && (is_long || glob::matches(&self.pattern, key, false))
+    }
+}
+
+/// Records taken out of the log, to be freed with nothing locked.
+pub(super) type Dropped = (Vec<HashMap<Box<[u8]>, Marks>>, Vec<(Glob, Marks)>, HashMap<u64, Marks>);
+
+impl Records {
+    pub fn len(&self) -> usize {
+        self.prefix_count() + self.globs.len() + self.tags.len() + self.sets.len()
+    }
+
+    fn prefix_count(&self) -> usize {
+        self.prefixes.iter().map(|prefixes| prefixes.marks.len()).sum()
+    }
+
+    /// Bytes of all of them, as [`Selector::bytes`] counts them.
+    pub fn bytes(&self) -> usize {
+        let prefixes = self.prefixes.iter().map(|prefixes| prefixes.marks.len() * prefixes.length);
+        let globs = self.globs.iter().map(|(glob, _)| 2 * glob.pattern.len());
+        let sets = self.sets.iter().map(|(set, _)| size_of_val(&set[..]));
+        self.len() * RECORD_BYTES + prefixes.chain(globs).chain(sets).sum::<usize>()
+    }
+
+    /// Whether all these may be added; each that is not known counts as one more.
+    pub fn has_room(&self, selectors: &[Selector<'_>]) -> Result<(), Refused> {
+        let (mut prefixes, mut lengths) = (self.prefix_count(), self.prefixes.len());
+        let (mut globs, mut tags, mut sets) = (self.globs.len(), self.tags.len(), self.sets.len());
+        let mut glob_bytes: usize = self.globs.iter().map(|(glob, _)| glob.pattern.len()).sum();
+        for selector in selectors {
+            match selector {
+                Selector::Prefix(prefix) => {
+                    let same = self.of_length(prefix.len());
+                    lengths += usize::from(same.is_none());
+                    prefixes += usize::from(same.is_none_or(|same| !same.marks.contains_key(*prefix)));
+                }
+                Selector::Match(pattern) if self.glob(pattern).is_some() => {}
+                Selector::Match(pattern) => (globs, glob_bytes) = (globs + 1, glob_bytes + pattern.len()),
+                Selector::Tag(tag) => tags += usize::from(!self.tags.contains_key(tag)),
+                Selector::Tags(set) => sets += usize::from(self.set(set).is_none()),
+            }
+        }
+        let fits = prefixes <= MAX_REVOKED_PREFIXES
+            && lengths <= MAX_REVOKED_LENGTHS
+            && globs <= MAX_REVOKED_GLOBS
+            && glob_bytes <= MAX_REVOKED_GLOB_BYTES
+            && tags <= MAX_REVOKED_TAGS
+            && sets <= MAX_REVOKED_SETS;
+        if fits { Ok(()) } else { Err(Refused::Busy) }
+    }
+
+    fn of_length(&self, length: usize) -> Option<&Prefixes> {
+        self.prefixes.iter().find(|prefixes| prefixes.length == length)
+    }
+
+    fn glob(&self, pattern: &[u8]) -> Option<usize> {
+        self.globs.iter().position(|(glob, _)| *glob.pattern == *pattern)
+    }
+
+    fn set(&self, tags: &[u64]) -> Option<usize> {
+        self.sets.iter().position(|(known, _)| **known == *tags)
+    }
+
+    /// Adds a record or renews one; whether there is one more now.
+    pub fn add(&mut self, selector: Selector<'_>, epoch: u64, mode: Mode) -> bool {
+        let before = self.len();
+        let marks = match selector {
+            Selector::Prefix(prefix) => {
+                let at = self.prefixes.binary_search_by_key(&prefix.len(), |prefixes| prefixes.length);
+                let at = at.unwrap_or_else(|at| {
+                    self.prefixes.insert(at, Prefixes { length: prefix.len(), latest: 0, marks: HashMap::new() });
+                    at
+                });
+                self.prefixes[at].latest = epoch;
+                self.prefixes[at].marks.entry(prefix.into()).or_default()
+            }
+            Selector::Match(pattern) => {
+                let at = self.glob(pattern).unwrap_or_else(|| {
+                    self.globs.push((Glob::new(pattern), Marks::default()));
+                    self.globs.len() - 1
+                });
+                &mut self.globs[at].1
+            }
+            Selector::Tag(tag) => self.tags.entry(tag).or_default(),
+            Selector::Tags(tags) => {
+                let at = self.set(tags).unwrap_or_else(|| {
+                    self.sets.push((tags.into(), Marks::default()));
+                    self.sets.len() - 1
+                });
+                &mut self.sets[at].1
+            }
+        };
+        marks.add(epoch, mode);
+        self.len() > before
+    }
+
+    /// Calls `each` with the marks of every selector that matches and has some later than `since`.
+    pub fn each_match(
+        &self,
+        key: &[u8],
+        tags: impl Iterator<Item = u64> + Clone,
+        since: u64,
+        mut each: impl FnMut(&Marks),
+    ) {
+        let fitting = self.prefixes.iter().take_while(|prefixes| prefixes.length <= key.len());
+        for prefixes in fitting.filter(|prefixes| prefixes.latest > since) {
+            if let Some(marks) = prefixes.marks.get(&key[..prefixes.length]) {
+                each(marks);
+            }
+        }
+        for (glob, marks) in self.globs.iter().filter(|(_, marks)| marks.latest() > since) {
+            if glob.matches(key) {
+                each(marks);
+            }
+        }
+        tags.clone().filter_map(|tag| self.tags.get(&tag)).for_each(&mut each);
+        for (set, marks) in self.sets.iter().filter(|(_, marks)| marks.latest() > since) {
+            if set.iter().all(|wanted| tags.clone().any(|tag| tag == *wanted)) {
+                each(marks);
+            }
+        }
+    }
+
+    /// Takes out the records up to an epoch.
+    pub fn drop_until(&mut self, epoch: u64) -> Dropped {
+        let is_past = |marks: &Marks| marks.latest() <= epoch;
+        let mut prefixes = Vec::new();
+        for of_length in &mut self.prefixes {
+            prefixes.push(of_length.marks.extract_if(|_, marks| is_past(marks)).collect());
+            of_length.marks.shrink_to_fit();
+        }
+        self.prefixes.retain(|of_length| !of_length.marks.is_empty());
+        self.sets.retain(|(_, marks)| !is_past(marks));
+        let globs = self.globs.extract_if(.., |(_, marks)| is_past(marks)).collect();
+        let tags = self.tags.extract_if(|_, marks| is_past(marks)).collect();
+        self.tags.shrink_to_fit();
+        (prefixes, globs, tags)
+    }
+}

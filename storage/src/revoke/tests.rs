@@ -1,0 +1,202 @@
+use super::records::Glob;
+use super::*;
+use crate::glob;
+use crate::limits::{
+    MAX_MATCHED_KEY_BYTES, MAX_REVOKED_GLOB_BYTES, MAX_REVOKED_GLOBS, MAX_REVOKED_LENGTHS, MAX_SOFT_MARKS,
+};
+
+const DB: Physical = Physical(0);
+
+fn revoke(log: &RevokeLog, selector: Selector<'_>) -> Result<u64, Refused> {
+    log.revoke(DB, &[selector], Mode::Hard, &Memory::new(1))
+}
+
+fn newest(log: &RevokeLog, key: &str, tags: &[u64], since: u64) -> Option<u64> {
+    let found = log.judge_since(DB, key.as_bytes(), tags.iter().copied(), since, false);
+    (found.latest > 0).then_some(found.latest)
+}
+
+#[test]
+fn the_latest_match_counts() {
+    let log = RevokeLog::new();
+    let revoke = |selector| revoke(&log, selector).unwrap();
+    assert_eq!(revoke(Selector::Prefix(b"user:")), 1);
+    assert_eq!(revoke(Selector::Match(b"user:*:name")), 2);
+    assert_eq!(revoke(Selector::Tag(7)), 3);
+    assert_eq!(revoke(Selector::Tags(&[8, 9])), 4);
+    assert_eq!(newest(&log, "user:1", &[], 0), Some(1));
+    assert_eq!(newest(&log, "user:1", &[], 1), None);
+    assert_eq!(newest(&log, "user:1:name", &[], 1), Some(2));
+    assert_eq!(newest(&log, "use", &[7], 0), Some(3));
+    assert_eq!(newest(&log, "user:1", &[8], 0), Some(1));
+    assert_eq!(newest(&log, "user:1", &[1, 9, 8], 0), Some(4));
+    assert_eq!(log.judge_since(Physical(1), b"user:1", [7].into_iter(), 0, false), Found::default());
+    assert_eq!(revoke(Selector::Prefix(b"user:")), 5);
+    assert_eq!((newest(&log, "user:1", &[], 4), log.records()), (Some(5), 4));
+}
+
+#[test]
+fn records_are_dropped_once_all_stripes_were_swept() {
+    let log = RevokeLog::new();
+    revoke(&log, Selector::Tag(1)).unwrap();
+    revoke(&log, Selector::Prefix(b"a")).unwrap();
+    log.begin_sweep(2);
+    assert_eq!(log.pass(), Some((1, 2)));
+    revoke(&log, Selector::Prefix(b"b")).unwrap();
+    log.stripe_swept(2, None, &Memory::new(1));
+    assert_eq!((log.records(), log.pass()), (3, Some((1, 2))));
+    log.stripe_swept(2, None, &Memory::new(1));
+    assert_eq!((log.records(), log.pass()), (1, None));
+    assert_eq!((newest(&log, "a", &[1], 0), newest(&log, "b", &[], 2)), (None, Some(3)));
+}
+
+#[test]
+fn records_are_used_memory_until_they_are_dropped() {
+    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    let selectors =
+        [Selector::Prefix(&[b'p'; 500]), Selector::Match(b"a*b"), Selector::Tag(1), Selector::Tags(&[1, 2])];
+    log.revoke(DB, &selectors, Mode::Hard, &memory).unwrap();
+    let used = memory.used();
+    assert!(used > 500 + 4 * RECORD_BYTES as u64, "{used}");
+    // Renewed, they take no more.
+    assert_eq!(log.revoke(DB, &selectors, Mode::Hard, &memory), Ok(8));
+    assert_eq!(memory.used(), used);
+    log.begin_sweep(1);
+    log.stripe_swept(8, None, &memory);
+    assert_eq!((memory.used(), log.records()), (0, 0));
+}
+
+/// All or nothing, by number and by bytes; long keys are judged by their ends.
+#[test]
+fn costs_are_bounded_together() {
+    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    let long = |n: usize| format!("{n:04}*{}", "x".repeat(MAX_GLOB_BYTES - 5));
+    let fitting = MAX_REVOKED_GLOB_BYTES / MAX_GLOB_BYTES;
+    for n in 0..fitting {
+        log.revoke(DB, &[Selector::Match(long(n).as_bytes())], Mode::Hard, &memory).unwrap();
+    }
+    let both = [Selector::Prefix(b"p"), Selector::Match(b"one*more")];
+    assert_eq!(log.revoke(DB, &both, Mode::Hard, &memory), Err(Refused::Busy));
+    assert_eq!((newest(&log, "p", &[], 0), log.records()), (None, fitting));
+    assert_eq!(log.revoke(DB, &[], Mode::Hard, &memory), Ok(fitting as u64), "nothing to do is no revoke");
+    let (key, glob) = (vec![b'a'; MAX_MATCHED_KEY_BYTES + 1], Glob::new(b"a*b*a"));
+    assert!(glob.matches(&key) && !glob.matches(&key[1..]));
+    assert!(!Glob::new(b"a*b").matches(&key) && !Glob::new(b"a?").matches(&key));
+}
+
+#[test]
+fn what_would_cost_too_much_is_refused() {
+    let log = RevokeLog::new();
+    let stars = [b'*'; MAX_GLOB_STARS + 1];
+    assert_eq!(revoke(&log, Selector::Match(&stars)), Err(Refused::TooComplex));
+    assert_eq!(revoke(&log, Selector::Match(&[b'x'; MAX_GLOB_BYTES + 1])), Err(Refused::TooComplex));
+    for n in 0..MAX_REVOKED_GLOBS {
+        revoke(&log, Selector::Match(format!("{n}*").as_bytes())).unwrap();
+    }
+    assert_eq!(revoke(&log, Selector::Match(b"more*")), Err(Refused::Busy));
+    // Known ones are renewed; others have room of their own.
+    assert!(revoke(&log, Selector::Match(b"7*")).is_ok() && revoke(&log, Selector::Prefix(b"more")).is_ok());
+    for length in 2..2 * MAX_REVOKED_LENGTHS {
+        let outcome = revoke(&log, Selector::Prefix(&vec![b'p'; length]));
+        assert_eq!(outcome.is_err(), length > MAX_REVOKED_LENGTHS + 1, "{length}");
+    }
+}
+
+#[test]
+fn ends_of_patterns_are_told_apart_rightly() {
+    let keys: [&[u8]; 8] = [b"", b"a", b"ab", b"abc", b"xbc", b"a*c", b"a]c", b"c"];
+    for pattern in ["*", "a*", "*c", "a*c", "*b*", "a[*]c", "a[b]*", r"a\*c", "a?c", "*?", "[*", "abc", "**c", "*a*bc"]
+    {
+        let glob = Glob::new(pattern.as_bytes());
+        for key in keys {
+            assert_eq!(glob.matches(key), glob::matches(pattern.as_bytes(), key, false), "{pattern} {key:?}");
+        }
+    }
+    assert_eq!((Glob::new(b"a*c").ends()), (&b"a"[..], &b"c"[..]));
+}
+
+#[test]
+fn stamps_are_of_the_last_epochs() {
+    let log = RevokeLog::new();
+    log.seen.0.epoch.store((1 << 32) + 5, Ordering::Relaxed);
+    assert_eq!(log.widened(5), (1 << 32) + 5);
+    assert_eq!(log.widened(3), (1 << 32) + 3);
+    assert_eq!(log.widened(u32::MAX), (1 << 32) - 1);
+    log.seen.0.epoch.store(2, Ordering::Relaxed);
+    assert_eq!((log.widened(2), log.widened(0)), (2, 0));
+}
+
+const SOFT: fn(u64, Option<u64>) -> Mode = |at, until| Mode::Soft { at: Millis(at), until: until.map(Millis) };
+
+/// An entry may be older than several soft revokes, and then all of them count; a hard one counts alone.
+#[test]
+fn soft_revokes_add_up_and_hard_ones_win() {
+    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    let revoke = |mode| log.revoke(DB, &[Selector::Tag(7)], mode, &memory).unwrap();
+    let judge = |since| log.judge_since(DB, b"k", [7].into_iter(), since, false);
+    assert_eq!(revoke(SOFT(100, Some(150))), 1);
+    assert_eq!(revoke(SOFT(200, None)), 2);
+    assert_eq!(revoke(SOFT(300, Some(900))), 3);
+    let softened =
+        |fresh, stale: Option<u64>| Some(Softened { fresh_until: Millis(fresh), stale_until: stale.map(Millis) });
+    assert_eq!(judge(0), Found { latest: 3, is_hard: false, soft: softened(100, Some(150)) });
+    assert_eq!(judge(1), Found { latest: 3, is_hard: false, soft: softened(200, Some(900)) });
+    assert_eq!(judge(2), Found { latest: 3, is_hard: false, soft: softened(300, Some(900)) });
+    assert_eq!(judge(3), Found::default());
+    assert_eq!(revoke(Mode::Hard), 4);
+    assert_eq!(revoke(SOFT(400, None)), 5);
+    assert!(judge(3).is_hard);
+    assert_eq!(judge(4), Found { latest: 5, is_hard: false, soft: softened(400, None) });
+    assert_eq!(log.records(), 1);
+}
+
+/// What is merged makes more stale, never less.
+#[test]
+fn the_oldest_soft_revokes_are_merged() {
+    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    let most = MAX_SOFT_MARKS as u64;
+    for n in 1..=most + 3 {
+        log.revoke(DB, &[Selector::Tag(7)], SOFT(100 * n, Some(100 * n + 50)), &memory).unwrap();
+    }
+    for since in 0..=most + 3 {
+        let found = log.judge_since(DB, b"k", [7].into_iter(), since, false).soft;
+        let exact = (since < most + 3).then_some(100 * (since + 1));
+        assert_eq!(found.is_some(), exact.is_some());
+        assert!(found.is_none_or(|soft| soft.fresh_until.0 <= exact.unwrap()), "{since}: {found:?}");
+    }
+}
+
+#[test]
+fn hard_revokes_within_an_interval_are_known_or_assumed() {
+    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    let revoke = |selector| drop(log.revoke(DB, &[selector], Mode::Hard, &memory).unwrap());
+    let marks = || log.hard_marks(DB, b"k", [7].into_iter(), false);
+    assert!(!marks().within(0, 9));
+    revoke(Selector::Tag(7)); // 1
+    revoke(Selector::Tag(8)); // 2: another tag's
+    revoke(Selector::Prefix(b"k")); // 3
+    let found = |since, until| marks().within(since, until);
+    assert_eq!([found(0, 1), found(1, 2), found(2, 3), found(1, 9), found(3, 9)], [true, false, true, true, false]);
+    revoke(Selector::Prefix(b"k")); // 4
+    revoke(Selector::Prefix(b"k")); // 5
+    assert!(!found(5, 5) && found(4, 5) && found(3, 4));
+    // The one of epoch 3 is forgotten: whether it lies in between is not known.
+    assert!(found(2, 3) && found(1, 2));
+}
+
+/// A load that runs keeps the records it may have to be judged by.
+#[test]
+fn records_outlive_running_loads() {
+    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    revoke(&log, Selector::Tag(1)).unwrap();
+    revoke(&log, Selector::Tag(2)).unwrap();
+    log.begin_sweep(2);
+    log.stripe_swept(2, Some(1), &memory);
+    log.stripe_swept(2, Some(2), &memory);
+    assert_eq!((newest(&log, "k", &[1], 0), newest(&log, "k", &[2], 0)), (None, Some(2)));
+    // The next pass has nothing new to bring segments to, and drops what the load held.
+    log.begin_sweep(1);
+    assert_eq!(log.pass(), Some((2, 2)));
+    log.stripe_swept(2, None, &memory);
+    assert_eq!((log.records(), memory.used()), (0, 0));
+}
