@@ -54,8 +54,55 @@ pub struct Client {
     pub no_touch: AtomicBool,
     /// Set by others; its core closes it when woken.
     pub killed: AtomicBool,
+    /// Whether a command of it waits, and whether others want that to end.
+    pub blocked: Blocked,
     /// What it calls itself.
     pub names: Mutex<Names>,
+}
+
+/// Whether a client waits in a blocking command.
+#[derive(Debug, Default)]
+pub struct Blocked(AtomicU8);
+
+/// How the wait of a client is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unblock {
+    /// As if its time had come.
+    Timeout,
+    /// With an error.
+    Error,
+}
+
+impl Blocked {
+    const NO: u8 = 0;
+    const YES: u8 = 1;
+    const TIMEOUT: u8 = 2;
+    const ERROR: u8 = 3;
+
+    /// Its core notes that it waits, or does so no more.
+    pub fn set(&self, waits: bool) {
+        self.0.store(if waits { Self::YES } else { Self::NO }, Ordering::Release);
+    }
+
+    /// Whether it waits.
+    pub fn is(&self) -> bool {
+        self.0.load(Ordering::Acquire) != Self::NO
+    }
+
+    /// Asks for the end of the wait; true for the first who asks while it waits.
+    pub fn ask(&self, how: Unblock) -> bool {
+        let wanted = if how == Unblock::Error { Self::ERROR } else { Self::TIMEOUT };
+        self.0.compare_exchange(Self::YES, wanted, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// What was asked for.
+    pub fn asked(&self) -> Option<Unblock> {
+        match self.0.load(Ordering::Acquire) {
+            Self::TIMEOUT => Some(Unblock::Timeout),
+            Self::ERROR => Some(Unblock::Error),
+            _ => None,
+        }
+    }
 }
 
 /// Names a client gives itself; no spaces or control characters.
@@ -101,6 +148,7 @@ impl Client {
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             killed: AtomicBool::new(false),
+            blocked: Blocked::default(),
             names: Mutex::default(),
         }
     }
@@ -199,6 +247,11 @@ impl Clients {
     /// Bytes of memory that the buffers and queued transactions of all clients take.
     pub fn memory_bytes(&self) -> u64 {
         self.by_id.iter().map(|entry| entry.value().memory_bytes()).sum()
+    }
+
+    /// How many wait in a blocking command.
+    pub fn blocked(&self) -> usize {
+        self.by_id.iter().filter(|entry| entry.value().blocked.is()).count()
     }
 
     /// How many are connected.

@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::error::Error;
 use core::ops::BitOr;
 use protocol::Args;
+use protocol::number::parse_i64;
 
 /// Runs a command: parses its arguments, calls the store, writes exactly one reply. An error is the reply instead, and
 /// then nothing was changed.
@@ -47,27 +48,41 @@ pub struct Keys {
     pub last: i16,
     /// Distance between keys.
     pub step: u16,
+    /// The argument that says how many there are, instead of `last`; 0 = none does.
+    pub number: u16,
 }
 
 impl Keys {
     /// No keys.
-    pub const NONE: Self = Self { first: 0, last: 0, step: 0 };
+    pub const NONE: Self = Self { first: 0, last: 0, step: 0, number: 0 };
     /// The first argument.
-    pub const ONE: Self = Self { first: 1, last: 1, step: 1 };
+    pub const ONE: Self = Self::range(1, 1, 1);
     /// The first two arguments.
-    pub const TWO: Self = Self { first: 1, last: 2, step: 1 };
+    pub const TWO: Self = Self::range(1, 2, 1);
     /// All arguments.
-    pub const ALL: Self = Self { first: 1, last: -1, step: 1 };
+    pub const ALL: Self = Self::range(1, -1, 1);
     /// Every other argument, beginning with the first.
-    pub const PAIRS: Self = Self { first: 1, last: -1, step: 2 };
+    pub const PAIRS: Self = Self::range(1, -1, 2);
     /// The argument after a subcommand.
-    pub const SECOND: Self = Self { first: 2, last: 2, step: 1 };
+    pub const SECOND: Self = Self::range(2, 2, 1);
 
-    /// Indexes of the keys in a request of `len` arguments.
+    /// As many from the second argument on as the first one says.
+    pub const NUMBERED: Self = Self { first: 2, last: 0, step: 1, number: 1 };
+
+    /// From one argument to another, every `step`th.
+    pub const fn range(first: u16, last: i16, step: u16) -> Self {
+        Self { first, last, step, number: 0 }
+    }
+
+    /// Indexes of the keys in a request of `len` arguments, of a command whose arguments do not say how many there are.
     pub fn indexes(self, len: usize) -> impl Iterator<Item = usize> + Clone {
+        (self.first.into()..self.end(len)).step_by(self.step.max(1).into())
+    }
+
+    /// The argument behind the last key.
+    fn end(self, len: usize) -> usize {
         let last = if self.last < 0 { len.saturating_sub(self.last.unsigned_abs().into()) } else { self.last as usize };
-        let end = if self.first == 0 { 0 } else { (last + 1).min(len) };
-        (usize::from(self.first)..end).step_by(usize::from(self.step.max(1)))
+        if self.first == 0 { 0 } else { (last + 1).min(len) }
     }
 }
 
@@ -203,7 +218,16 @@ impl Command {
 
     /// The keys a request names.
     pub fn keys_of<'a>(&self, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> + Clone {
-        self.keys.indexes(args.len()).map(move |index| args.at(index))
+        let keys = self.keys;
+        let end = match keys.number {
+            0 => keys.end(args.len()),
+            // What is no number of keys is refused by the command itself.
+            number => {
+                let count = args.get(number.into()).and_then(parse_i64).unwrap_or(0).max(0) as usize;
+                args.len().min(count.saturating_add(keys.first.into()))
+            }
+        };
+        (keys.first.into()..end).step_by(keys.step.max(1).into()).map(move |index| args.at(index))
     }
 
     /// ACL categories, with their `@`: derived from flags and group as Redis does.

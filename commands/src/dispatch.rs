@@ -2,7 +2,7 @@
 
 use crate::call::Call;
 use crate::command::{Command, Flags};
-use crate::effect::{Effect, Job, Progress};
+use crate::effect::{Effect, Job, Progress, Wait};
 use crate::error::{Error, QUOTED_BYTES, quoted};
 use crate::families::{help, transaction};
 use crate::node::Node;
@@ -80,6 +80,36 @@ pub fn resume(call: &mut Call<'_, '_>, mut job: Box<dyn Job>) -> Outcome {
     outcome
 }
 
+/// Goes on with a command that waited.
+pub fn finish(call: &mut Call<'_, '_>, wait: Box<dyn Wait>) -> Outcome {
+    let mark = call.reply.output().mark();
+    let before = call.effects.len();
+    let outcome = match wait.finish(call) {
+        Ok(()) if call.effects[before..].iter().any(|effect| matches!(effect, Effect::Park(_))) => {
+            return Outcome::Pending;
+        }
+        Ok(()) => Outcome::Done,
+        Err(error) => {
+            refuse(call, &error);
+            Outcome::Failed
+        }
+    };
+    if call.session.replies != Replies::On {
+        mute(call, mark);
+    }
+    outcome
+}
+
+/// Ends the wait of a command with an error.
+pub fn unblock(call: &mut Call<'_, '_>) -> Outcome {
+    let mark = call.reply.output().mark();
+    refuse(call, &Error::UNBLOCKED);
+    if call.session.replies != Replies::On {
+        mute(call, mark);
+    }
+    Outcome::Failed
+}
+
 /// A refused EXEC ends its transaction.
 fn is_exec(lookup: Lookup) -> bool {
     matches!(lookup, Lookup::Command(command) if command.name == "exec")
@@ -146,7 +176,7 @@ pub(crate) fn run(call: &mut Call<'_, '_>) -> Outcome {
     let effects = call.effects.len();
     match (call.command.run)(call) {
         Ok(()) => {
-            let pending = |effect: &Effect| matches!(effect, Effect::Continue(_) | Effect::Postpone);
+            let pending = |effect: &Effect| matches!(effect, Effect::Continue(_) | Effect::Postpone | Effect::Park(_));
             if call.effects[effects..].iter().any(pending) { Outcome::Pending } else { Outcome::Done }
         }
         Err(error) => {

@@ -2,6 +2,7 @@
 
 use crate::call::Call;
 use crate::error::Error;
+use storage::{Access, Cx, Wake};
 
 /// Something only the shell can do.
 pub enum Effect {
@@ -11,6 +12,8 @@ pub enum Effect {
     Continue(Box<dyn Job>),
     /// Run the same request again when the pause of clients ends.
     Postpone,
+    /// Hold this connection back until it is woken or its time has come. No reply has been written yet.
+    Park(Box<dyn Wait>),
     /// End the server in order.
     Shutdown,
     /// Hold this connection back, its replies too, until this instant, ms since the epoch (`DEBUG SLEEP` of one client
@@ -22,6 +25,28 @@ pub enum Effect {
 pub trait Job: Send {
     /// Does a bounded piece of work (about 200 us). Writes the reply only in the piece that ends it.
     fn step(&mut self, call: &mut Call<'_, '_>) -> Result<Progress, Error>;
+}
+
+/// A command that waits for others. Times are of the steady clock, ms.
+pub trait Wait: Send {
+    /// By what number the store's [`Woken`](storage::Woken) names it.
+    fn ticket(&self) -> u64;
+
+    /// When [`due`](Self::due) is to be called.
+    fn due_ms(&self) -> u64;
+
+    /// Its time has come: whether it is to be finished now.
+    fn due(&mut self, store: &mut Access<'_>, cx: &Cx) -> bool;
+
+    /// It was woken, and is to be finished with this.
+    fn tell(&mut self, wake: Wake);
+
+    /// Nobody is there any more to be told, or it is told otherwise. False if it was woken already: a [`Wake::Token`] on its
+    /// way is to be [declined](Access::decline) then.
+    fn leave(&mut self, store: &mut Access<'_>, cx: &Cx) -> bool;
+
+    /// Writes the reply (or waits again, by an effect).
+    fn finish(self: Box<Self>, call: &mut Call<'_, '_>) -> Result<(), Error>;
 }
 
 /// Whether a [`Job`] has ended.

@@ -21,11 +21,13 @@ pub enum Code {
     NoPerm,
     Denied,
     BusyRevoke,
+    NoService,
+    Unblocked,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Err,
         Self::WrongType,
         Self::WrongPass,
@@ -40,6 +42,8 @@ impl Code {
         Self::NoPerm,
         Self::Denied,
         Self::BusyRevoke,
+        Self::NoService,
+        Self::Unblocked,
     ];
 
     /// The word itself.
@@ -59,6 +63,8 @@ impl Code {
             Self::NoPerm => "NOPERM",
             Self::Denied => "DENIED",
             Self::BusyRevoke => "BUSYREVOKE",
+            Self::NoService => "NOSERVICE",
+            Self::Unblocked => "UNBLOCKED",
         }
     }
 }
@@ -155,6 +161,10 @@ impl Error {
     /// The revoke log has no room.
     pub const BUSY_REVOKE: Self =
         Self::fixed(Code::BusyRevoke, "too many groups were revoked that are still being swept: try again soon");
+    /// No service of that name.
+    pub const NO_SERVICE: Self = Self::fixed(Code::NoService, "no such service");
+    /// The wait of a command was ended by CLIENT UNBLOCK.
+    pub const UNBLOCKED: Self = Self::fixed(Code::Unblocked, "client unblocked via CLIENT UNBLOCK");
     /// The memory limit is reached and nothing can be evicted.
     pub const OOM: Self = Self::fixed(Code::Oom, "command not allowed when used memory > 'maxmemory'.");
 

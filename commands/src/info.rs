@@ -221,7 +221,7 @@ pub const ROWS: &[Row] = &[
     field(Clients, "maxclients", |f| f.node().settings.text("maxclients")),
     field(Clients, "client_recent_max_input_buffer", |f| largest(f.over_clients(|c| &c.query_bytes))),
     field(Clients, "client_recent_max_output_buffer", |f| largest(f.over_clients(|c| &c.output_bytes))),
-    fixed(Clients, "blocked_clients", "0"),
+    field(Clients, "blocked_clients", |f| f.call.node.clients.blocked().to_string()),
     fixed(Clients, "tracking_clients", "0"),
     field(Mem, "used_memory", |f| f.memory().used().to_string()),
     field(Mem, "used_memory_human", |f| human(f.memory().used())),

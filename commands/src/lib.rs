@@ -23,6 +23,7 @@ pub mod node;
 #[cfg(feature = "histogram")]
 pub mod pauses;
 pub mod refusal;
+pub mod services;
 pub mod session;
 pub mod settings;
 pub mod slowlog;

@@ -3,6 +3,7 @@
 use crate::clients::Clients;
 use crate::host::Host;
 use crate::latency::Latency;
+use crate::services::Services;
 use crate::settings::Settings;
 use crate::slowlog::Slowlog;
 use crate::stats::WorkerStats;
@@ -41,6 +42,10 @@ pub struct Node {
     pub rates: Rates,
     /// Counts of the store at the last `CONFIG RESETSTAT`: INFO shows what was added since.
     pub counts_before: Mutex<StoreCounts>,
+    /// Groups of keys with their policies.
+    pub services: Services,
+    /// The next number of a reader that waits.
+    pub tickets: AtomicU64,
     /// Whether the shell's ticks free keys past their deadline; off only for tests (`DEBUG SET-ACTIVE-EXPIRE`).
     pub active_expire: AtomicBool,
 }
@@ -71,6 +76,8 @@ impl Node {
             started_ms,
             rates: Rates::default(),
             counts_before: Mutex::default(),
+            services: Services::new(cores),
+            tickets: AtomicU64::new(1),
             active_expire: AtomicBool::new(true),
         }
     }

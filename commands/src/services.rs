@@ -112,14 +112,9 @@ impl Registry {
             by_prefix: (0..DATABASES).map(|_| ByPrefix::default()).collect(),
         };
         for mut service in all {
-            let mut texts: BTreeMap<usize, Box<str>> = BTreeMap::new();
-            let parents = registry.chain(service.db, &service.prefix);
-            parents.iter().rev().for_each(|parent| texts.extend(parent.own.clone()));
-            texts.extend(service.own.clone());
-            service.policy = Policy::new(|name| {
-                let at = fields::find(name.as_bytes()).expect("a field of the table");
-                texts.get(&at).map_or(FIELDS[at].default, |text| text)
-            });
+            let mut texts = registry.merged(service.db, &service.prefix);
+            service.own.iter().for_each(|(field, text)| texts[*field] = text.clone());
+            service.policy = Policy::new(|name| &texts[fields::find(name.as_bytes()).expect("a field of the table")]);
             service.bulkhead.set_most(service.policy.max_loads);
             let service = Arc::new(service);
             if &*service.name == GLOBAL {
@@ -142,6 +137,13 @@ impl Registry {
         let fitting = of_db.lengths.iter().filter(|length| **length <= key.len());
         let found = fitting.filter_map(|length| of_db.services.get(&key[..*length]));
         found.chain([&self.global]).map(Arc::clone).collect()
+    }
+
+    /// What holds for a key, for each of [`FIELDS`].
+    pub fn merged(&self, db: Db, key: &[u8]) -> Vec<Box<str>> {
+        let chain = self.chain(db, key);
+        let set = |field| chain.iter().find_map(|service| service.own.get(&field));
+        FIELDS.iter().enumerate().map(|(at, field)| set(at).map_or(field.default.into(), Clone::clone)).collect()
     }
 
     /// The service of a key.
@@ -224,7 +226,9 @@ impl Services {
             None => {
                 let prefix = match definition.prefix {
                     // It has the empty prefix in every database.
-                    prefix if name == GLOBAL => prefix.filter(|prefix| !prefix.is_empty()).map_or(Ok([].into()), |_| Err(Unfit::Fixed))?,
+                    prefix if name == GLOBAL => {
+                        prefix.filter(|prefix| !prefix.is_empty()).map_or(Ok([].into()), |_| Err(Unfit::Fixed))?
+                    }
                     Some(prefix) if !prefix.is_empty() && prefix.len() <= MAX_PREFIX_BYTES => prefix,
                     _ => return Err(Unfit::NoPrefix),
                 };
@@ -276,6 +280,3 @@ fn is_name(name: &str) -> bool {
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     name == GLOBAL || (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_fit)
 }
-
-#[cfg(test)]
-mod tests;

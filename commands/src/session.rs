@@ -4,8 +4,9 @@ use crate::clients::Client;
 use crate::command::Command;
 use core::sync::atomic::Ordering;
 use protocol::{OwnedRequest, Protocol};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use storage::{Db, Watch};
+use storage::{Access, Cx, Db, Watch};
 
 /// State of one connection.
 pub struct Session {
@@ -27,7 +28,22 @@ pub struct Session {
     pub in_exec: bool,
     /// Reads do not count as uses of a key.
     pub no_touch: bool,
+    /// Leases granted to this connection, oldest first, that its end releases.
+    pub leases: VecDeque<HeldLease>,
 }
+
+/// A lease of a connection.
+pub struct HeldLease {
+    /// Where its key is.
+    pub db: Db,
+    /// Its key.
+    pub key: Box<[u8]>,
+    /// Its number.
+    pub token: u64,
+}
+
+/// Leases a connection remembers; of more the oldest are left to expire.
+const MAX_HELD_LEASES: usize = 1024;
 
 /// Which replies are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +83,7 @@ impl Session {
             watches: Vec::new(),
             in_exec: false,
             no_touch: false,
+            leases: VecDeque::new(),
         }
     }
 
@@ -86,6 +103,33 @@ impl Session {
             client.queued.store(queued, Ordering::Relaxed);
             client.queued_bytes.store(self.queued_bytes() as u64, Ordering::Relaxed);
         }
+    }
+
+    /// Remembers a lease to be released at the end.
+    pub fn hold_lease(&mut self, lease: HeldLease) {
+        if self.leases.len() == MAX_HELD_LEASES {
+            self.leases.pop_front();
+        }
+        self.leases.push_back(lease);
+    }
+
+    /// Forgets a lease: it was answered.
+    pub fn forget_lease(&mut self, token: u64) {
+        if let Some(at) = self.leases.iter().rposition(|lease| lease.token == token) {
+            self.leases.remove(at);
+        }
+        if self.leases.is_empty() {
+            self.leases = VecDeque::new();
+        }
+    }
+
+    /// Releases all leases that were granted to this connection: it has ended, or begins anew.
+    pub fn release_leases(&mut self, store: &mut Access<'_>, cx: &Cx) {
+        for HeldLease { db, key, token } in self.leases.drain(..) {
+            let kh = store.hash(&key);
+            store.release(db, kh, &key, token, cx);
+        }
+        self.leases = VecDeque::new();
     }
 
     /// Bytes queued in a transaction.

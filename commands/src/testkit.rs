@@ -6,8 +6,9 @@
 
 use crate::call::Call;
 use crate::clients::Client;
+use crate::command::Command;
 use crate::dispatch::{self, Outcome, dispatch};
-use crate::effect::Effect;
+use crate::effect::{Effect, Wait};
 use crate::host::{Host, ProcessStats};
 use crate::node::Node;
 use crate::session::Session;
@@ -17,8 +18,9 @@ use crate::table::{self, Lookup};
 use core::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use protocol::{Output, OwnedRequest, Protocol, ReplyWriter};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use storage::{Cx, Layout, Millis, Participant, Store};
+use storage::{Cx, Layout, Participant, Store, Wake, Woken};
 
 /// Where the clock stands at first, ms since the epoch: in November 2023, not a whole second.
 pub(crate) const START_MS: u64 = 1_700_000_000_123;
@@ -69,8 +71,17 @@ pub(crate) struct Testkit {
     pub outcome: Outcome,
     /// Slices the last request was cut into beyond its first.
     pub slices: usize,
-    /// Effects of the last request but for `Continue`.
+    /// Effects of the last request but for `Continue` and `Park`.
     pub effects: Vec<Effect>,
+    /// Requests that wait, by connection.
+    parked: BTreeMap<usize, Parked>,
+}
+
+/// A request that waits.
+struct Parked {
+    wait: Box<dyn Wait>,
+    request: OwnedRequest,
+    row: &'static Command,
 }
 
 impl Testkit {
@@ -92,6 +103,7 @@ impl Testkit {
             outcome: Outcome::Done,
             slices: 0,
             effects: Vec::new(),
+            parked: BTreeMap::new(),
         };
         kit.connect();
         kit
@@ -209,12 +221,104 @@ impl Testkit {
             let at = self.effects.iter().position(|effect| matches!(effect, Effect::Continue(_)));
             match at.map(|at| self.effects.remove(at)) {
                 Some(Effect::Continue(next)) => job = Some(next),
-                _ => break,
+                _ => {
+                    let at = self.effects.iter().position(|effect| matches!(effect, Effect::Park(_)));
+                    if let Some(Effect::Park(wait)) = at.map(|at| self.effects.remove(at)) {
+                        let request = request.clone();
+                        self.parked.insert(self.current, Parked { wait, request, row });
+                    }
+                    break;
+                }
             }
             assert!(output.is_empty(), "a reply before the end of a command in slices");
             self.slices += 1;
         }
         output.chunks().flatten().copied().collect()
+    }
+
+    /// Ends the waits whose time has come and those that were woken, until there are no more; gives the replies by
+    /// connection.
+    pub fn settle(&mut self) -> Vec<(usize, String)> {
+        let mut replies = Vec::new();
+        loop {
+            let mut ready: Vec<(usize, Option<Wake>)> = Vec::new();
+            for Woken { ticket, wake, .. } in self.store.take_woken() {
+                let found = self.parked.iter().find(|(_, parked)| parked.wait.ticket() == ticket);
+                match (found, wake) {
+                    (Some((connection, _)), wake) => ready.push((*connection, Some(wake))),
+                    (None, Wake::Token { token, key, .. }) => self.participant.batch().decline(token, &key, &self.cx),
+                    (None, _) => {}
+                }
+            }
+            if ready.is_empty() {
+                let mut batch = self.participant.batch();
+                let mut looked = false;
+                for (connection, Parked { wait, .. }) in &mut self.parked {
+                    if wait.due_ms() <= self.cx.steady_ms {
+                        looked = true;
+                        if wait.due(&mut batch, &self.cx) {
+                            ready.push((*connection, None));
+                        }
+                    }
+                }
+                if !looked {
+                    return replies;
+                }
+            }
+            for (connection, wake) in ready {
+                let reply = self.finish(connection, wake);
+                replies.extend((!reply.is_empty()).then_some((connection, reply)));
+            }
+        }
+    }
+
+    fn finish(&mut self, connection: usize, wake: Option<Wake>) -> String {
+        let Parked { mut wait, request, row } = self.parked.remove(&connection).expect("it waits");
+        if let Some(wake) = wake {
+            wait.tell(wake);
+        }
+        let mut output = Output::new();
+        let mut effects = Vec::new();
+        let session = &mut self.sessions[connection];
+        let protocol = session.protocol;
+        let mut store = self.participant.batch();
+        self.cx.seed = self.cx.seed.wrapping_add(1);
+        let mut call = Call {
+            command: row,
+            args: request.as_args(),
+            first_hash: None,
+            session,
+            store: &mut store,
+            reply: ReplyWriter::new(&mut output, protocol),
+            cx: self.cx,
+            node: &self.node,
+            stats: &self.node.workers[0],
+            effects: &mut effects,
+        };
+        dispatch::finish(&mut call, wait);
+        for effect in effects {
+            let Effect::Park(wait) = effect else { continue };
+            self.parked.insert(connection, Parked { wait, request: request.clone(), row });
+        }
+        printable(&output.chunks().flatten().copied().collect::<Vec<u8>>())
+    }
+
+    /// Ends a connection: what it holds and waits for is released.
+    pub fn disconnect(&mut self, connection: usize) {
+        let mut store = self.participant.batch();
+        if let Some(mut parked) = self.parked.remove(&connection) {
+            parked.wait.leave(&mut store, &self.cx);
+        }
+        self.sessions[connection].release_leases(&mut store, &self.cx);
+    }
+
+    /// Runs the ticks of all stripes until nothing is left to do.
+    pub fn tick(&mut self) {
+        let mut batch = self.participant.batch();
+        let stripes = batch.stripes();
+        for _ in 0..4 {
+            while !batch.tick(0, stripes, &self.cx) {}
+        }
     }
 
     /// Number of error replies so far with this first word.

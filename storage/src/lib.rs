@@ -59,6 +59,6 @@ pub use slot::{LiveRef, Slot, VacantRef};
 pub use store::{Layout, Memory, Store};
 pub use stripe::Db;
 pub use table::Stage;
-pub use time::{Cx, Millis};
+pub use time::{Cx, Millis, draw_below};
 pub use value::{Detached, Kind, NewValue, Value};
 pub use view::{Phase, View};

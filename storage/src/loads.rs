@@ -208,6 +208,11 @@ impl Load {
         self.leases.is_empty() && self.waiters.is_empty() && self.backoff.is_none() && self.pass_until_ms == 0
     }
 
+    /// Gives back what is booked for it: it is not put back.
+    pub fn unbook(self, store: &Store) {
+        store.side.book(-(self.booked as i64), &store.memory);
+    }
+
     fn bytes(&self) -> usize {
         LEASE_BYTES + self.waiters.len() * WAITER_BYTES
     }

@@ -179,6 +179,8 @@ pub(crate) struct RevokeLog {
     /// Number of the pass under way, and the first epoch whose records must outlive it: that of the oldest load met.
     pass: AtomicU64,
     floor: AtomicU64,
+    /// The epoch of the last pass that has ended.
+    swept: AtomicU64,
 }
 
 /// The log, held as it is.
@@ -208,6 +210,7 @@ impl RevokeLog {
             stripes_left: AtomicUsize::new(0),
             pass: AtomicU64::new(0),
             floor: AtomicU64::new(u64::MAX),
+            swept: AtomicU64::new(0),
         }
     }
 
@@ -376,6 +379,11 @@ impl RevokeLog {
         }
     }
 
+    /// Whether a pass for this epoch or a later one has ended.
+    pub fn is_swept(&self, epoch: u64) -> bool {
+        self.swept.load(Ordering::Acquire) >= epoch || self.is_quiet()
+    }
+
     /// The pass under way: its number, and the epoch it brings all segments to. To be read with the lock of the stripe to
     /// be swept, whose part keeps the pass from ending.
     #[inline]
@@ -401,6 +409,7 @@ impl RevokeLog {
         memory.charge_outside(left as i64 - log.bytes as i64);
         log.bytes = left;
         self.seen.0.records.store(log.tables.values().map(Records::len).sum(), Ordering::Release);
+        self.swept.store(target, Ordering::Release);
         self.target.store(0, Ordering::Release);
         // There may be a million of them.
         drop(log);

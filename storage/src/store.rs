@@ -146,6 +146,11 @@ impl Store {
         (self.log.epoch(), self.log.records())
     }
 
+    /// Whether the sweeper has passed everything since the revoke of that epoch.
+    pub fn is_swept(&self, epoch: u64) -> bool {
+        self.log.is_swept(epoch)
+    }
+
     pub(crate) fn bury(&self, tables: Vec<Table>) {
         let mut flushed = self.flushed.lock();
         self.flushed_tables.fetch_add(tables.len(), Ordering::Relaxed);

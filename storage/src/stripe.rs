@@ -145,6 +145,7 @@ impl Stripe {
     /// Puts back what was taken out of the loads.
     pub fn put_load(&mut self, table: Physical, key: &[u8], load: Load, store: &Store) {
         if self.loads.is_none() && load.is_idle() {
+            load.unbook(store);
             return;
         }
         let loads = self.loads.get_or_insert_default();

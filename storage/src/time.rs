@@ -38,3 +38,8 @@ pub(crate) fn draw(seed: u64, n: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
 }
+
+/// A draw below `bound`, which is not 0: even enough for choices, not for secrets.
+pub fn draw_below(seed: u64, n: u64, bound: u64) -> u64 {
+    ((u128::from(draw(seed, n)) * u128::from(bound)) >> 64) as u64
+}

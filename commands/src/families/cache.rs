@@ -1,4 +1,4 @@
-//! Groups of entries: CACHE.REVOKE.
+//! Groups of entries: CACHE.REVOKE, CACHE.CLEAR, CACHE.DELETE, CACHE.PURGE, and the services they are named by.
 //!
 //! A revoke takes the same time however many entries it names: it is a record in the store's log, and every access that
 //! begins after its reply judges the entries it meets by it.
@@ -6,118 +6,180 @@
 use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::error::Error;
+use crate::families::help;
+use crate::services::Service;
+use selectors::{Named, Request};
 use smallvec::SmallVec;
-use storage::limits::MAX_TAGS;
-use storage::{Refused, Selector};
+use std::sync::Arc;
+use storage::{Mode, Refused, Selector};
+
+mod purge;
+mod selectors;
+mod service;
+mod stats;
+
+pub(super) use selectors::{TOO_MANY_TAGS, tag_count};
+
+const SINCE: &str = "0.1.0";
+const REVOKES: Flags = Flags::WRITE.and(Flags::NOSCRIPT).and(Flags::KEYSPACE).and(Flags::DANGEROUS);
+const DEFINES: Flags = Flags::ADMIN.and(Flags::WRITE);
 
 /// Rows of this family.
-pub const COMMANDS: &[Command] = &[Command {
-    name: "cache.revoke",
-    wire_id: 340,
-    arity: -2,
-    keys: Keys::NONE,
-    flags: Flags::WRITE.and(Flags::NOSCRIPT).and(Flags::KEYSPACE).and(Flags::DANGEROUS),
-    group: Group::Cache,
-    since: "0.1.0",
-    complexity: "O(1) for each selector, however many keys it names",
-    summary: "Makes groups of keys absent at once: by key, prefix, pattern or tags.",
-    usage: "(KEY name | PREFIX prefix | MATCH pattern | TAG tag | TAGS count tag [tag ...] | ALL) ... [HARD]",
-    subcommands: &[],
-    run: revoke,
-}];
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "cache.revoke",
+        wire_id: 340,
+        arity: -2,
+        keys: Keys::NONE,
+        flags: REVOKES,
+        group: Group::Cache,
+        since: SINCE,
+        complexity: "O(1) for each selector, however many keys it names",
+        summary: "Makes groups of keys absent or stale at once: by key, prefix, pattern, tags or service.",
+        usage: "(KEY name | PREFIX prefix | MATCH pattern | TAG tag | TAGS count tag [tag ...] | SERVICE service | ALL) \
+                ... [HARD | SOFT [STALEFOR milliseconds]]",
+        subcommands: &[],
+        run: revoke,
+    },
+    Command {
+        name: "cache.clear",
+        wire_id: 341,
+        arity: -2,
+        keys: Keys::NONE,
+        flags: REVOKES,
+        group: Group::Cache,
+        since: SINCE,
+        complexity: "O(1)",
+        summary: "Makes all keys of a service absent or stale at once.",
+        usage: "service [HARD | SOFT [STALEFOR milliseconds]]",
+        subcommands: &[],
+        run: clear,
+    },
+    Command {
+        name: "cache.delete",
+        wire_id: 342,
+        arity: -3,
+        keys: Keys::NONE,
+        flags: Flags::WRITE.and(Flags::KEYSPACE),
+        group: Group::Cache,
+        since: SINCE,
+        complexity: "O(N), N being the number of keys",
+        summary: "Deletes keys of a service, named without its prefix.",
+        usage: "service name [name ...]",
+        subcommands: &[],
+        run: delete,
+    },
+    Command {
+        name: "cache.purge",
+        wire_id: 343,
+        arity: -2,
+        keys: Keys::NONE,
+        flags: REVOKES,
+        group: Group::Cache,
+        since: SINCE,
+        complexity: "O(N), N being the number of keys in the database",
+        summary: "Revokes groups of keys and frees their memory before it replies; tells how many entries it freed.",
+        usage: "(KEY name | PREFIX prefix | MATCH pattern | TAG tag | TAGS count tag [tag ...] | SERVICE service | ALL) ...",
+        subcommands: &[],
+        run: purge::purge,
+    },
+    Command {
+        name: "cache.service",
+        wire_id: 344,
+        arity: -2,
+        keys: Keys::NONE,
+        flags: Flags::NONE,
+        group: Group::Cache,
+        since: SINCE,
+        complexity: "Depends on the subcommand",
+        summary: "Names groups of keys that share a prefix, and sets the policy of their freshness.",
+        usage: "",
+        subcommands: service::SUBCOMMANDS,
+        run: help::help,
+    },
+    Command {
+        name: "cache.stats",
+        wire_id: 351,
+        arity: -1,
+        keys: Keys::NONE,
+        flags: Flags::READONLY,
+        group: Group::Cache,
+        since: SINCE,
+        complexity: "O(N), N being the number of services",
+        summary: "Tells what happened to the keys of a service, or of all.",
+        usage: "[service] [RESET]",
+        subcommands: &[],
+        run: stats::stats,
+    },
+];
 
-/// What one selector of a request names.
-enum Named<'a> {
-    Key(&'a [u8]),
-    Group(Selector<'a>),
-    /// All of these tags at once.
-    Tags(SmallVec<[u64; 4]>),
-    All,
+/// The service of this name.
+fn service_named(call: &Call<'_, '_>, name: &[u8]) -> Result<Arc<Service>, Error> {
+    call.node.services.now().find(name).cloned().ok_or(Error::NO_SERVICE)
 }
-
-impl Named<'_> {
-    /// What there is to put into the log.
-    fn group(&self) -> Option<Selector<'_>> {
-        match self {
-            Self::Group(selector) => Some(*selector),
-            Self::Tags(tags) => Some(Selector::Tags(tags)),
-            Self::Key(_) | Self::All => None,
-        }
-    }
-}
-
-/// The selectors of a request, all of them well-formed.
-fn selectors<'c>(call: &Call<'c, '_>) -> Result<Vec<Named<'c>>, Error> {
-    let (mut named, mut index) = (Vec::new(), 1);
-    let word = |index: usize, word| call.is_word(index, word);
-    while index < call.args.len() {
-        let operand = || call.args.get(index + 1).ok_or(Error::SYNTAX);
-        let (what, taken) = if word(index, "KEY") {
-            (Named::Key(operand()?), 2)
-        } else if word(index, "PREFIX") {
-            let prefix = Some(operand()?).filter(|prefix| !prefix.is_empty()).ok_or(SAY_ALL)?;
-            (Named::Group(Selector::Prefix(prefix)), 2)
-        } else if word(index, "MATCH") {
-            let pattern = operand()?;
-            // Nothing but stars: every key.
-            if !pattern.is_empty() && pattern.iter().all(|byte| *byte == b'*') {
-                return Err(SAY_ALL);
-            }
-            (Named::Group(Selector::Match(pattern)), 2)
-        } else if word(index, "TAG") {
-            (Named::Group(Selector::Tag(call.store.store().tag(operand()?))), 2)
-        } else if word(index, "TAGS") {
-            let count = tag_count(call, index + 1)?;
-            let tags = (index + 2..index + 2 + count).map(|at| call.store.store().tag(call.args.at(at)));
-            let mut tags: SmallVec<[u64; 4]> = tags.collect();
-            // One set, however it is written.
-            tags.sort_unstable();
-            tags.dedup();
-            (Named::Tags(tags), 2 + count)
-        } else if word(index, "ALL") {
-            (Named::All, 1)
-        } else if word(index, "HARD") && index + 1 == call.args.len() && !named.is_empty() {
-            break;
-        } else {
-            return Err(Error::SYNTAX);
-        };
-        named.push(what);
-        index += taken;
-    }
-    Ok(named)
-}
-
-const SAY_ALL: Error = Error::err("a selector of every key is written ALL");
-
-/// The number of tags at `index`, which as many arguments follow.
-pub(super) fn tag_count(call: &Call<'_, '_>, index: usize) -> Result<usize, Error> {
-    let count = call.args.get(index).map(|_| call.integer(index)).transpose()?.ok_or(Error::SYNTAX)?;
-    let count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or(Error::SYNTAX)?;
-    if count > MAX_TAGS {
-        return Err(TOO_MANY_TAGS);
-    }
-    if call.args.len() < index + 1 + count { Err(Error::SYNTAX) } else { Ok(count) }
-}
-
-pub(super) const TOO_MANY_TAGS: Error = Error::err("too many tags");
 
 fn revoke(call: &mut Call<'_, '_>) -> Result<(), Error> {
-    let db = call.db();
-    let named = selectors(call)?;
-    let groups: SmallVec<[Selector<'_>; 4]> = named.iter().filter_map(Named::group).collect();
-    // All of them or none, before anything else is touched.
-    call.store.revoke(db, &groups).map_err(|refused| match refused {
+    let request = Request::parse(call, 1)?;
+    if request.named.is_empty() {
+        return Err(Error::SYNTAX);
+    }
+    revoke_named(call, &request)?;
+    call.reply.integer(call.store.store().revoke_log().0 as i64);
+    Ok(())
+}
+
+/// Revokes what a request names: all groups of it or none, before anything else is touched. Gives how many entries were
+/// removed at once.
+fn revoke_named(call: &mut Call<'_, '_>, request: &Request<'_>) -> Result<usize, Error> {
+    let (db, cx, mode) = (call.db(), call.cx, request.mode);
+    let groups: SmallVec<[Selector<'_>; 4]> = request.named.iter().filter_map(|named| named.group(mode)).collect();
+    call.store.revoke(db, &groups, mode).map_err(|refused| match refused {
         Refused::Busy => Error::BUSY_REVOKE,
         Refused::TooComplex => Error::err("pattern too complex"),
     })?;
-    for named in &named {
-        match named {
-            Named::Key(key) => drop(call.key(key, |slot, _| slot.live().map(|live| live.remove()))),
-            Named::All => call.store.flush(&[db]),
-            Named::Group(_) | Named::Tags(_) => {}
+    let mut removed = 0;
+    for named in &request.named {
+        match (named, mode) {
+            (Named::Key(key), Mode::Hard) => removed += usize::from(call.key(key, |slot, _| slot.delete())),
+            (Named::Key(key), Mode::Soft { until, .. }) => {
+                let kh = call.store.hash(key);
+                call.store.loading(db, kh, key, &cx, |slot, loading| loading.soften(slot, until));
+            }
+            (Named::All, Mode::Hard) => {
+                removed += call.store.db_size(db);
+                call.store.flush(&[db]);
+            }
+            _ => {}
         }
     }
+    Ok(removed)
+}
+
+fn clear(call: &mut Call<'_, '_>) -> Result<(), Error> {
+    let service = service_named(call, call.args.at(1))?;
+    let mut request = Request::parse(call, 2)?;
+    if !request.named.is_empty() {
+        return Err(Error::SYNTAX);
+    }
+    request.named.push(Named::of(&service, call)?);
+    revoke_named(call, &request)?;
     call.reply.integer(call.store.store().revoke_log().0 as i64);
+    Ok(())
+}
+
+fn delete(call: &mut Call<'_, '_>) -> Result<(), Error> {
+    let service = service_named(call, call.args.at(1))?;
+    let db = if service.prefix.is_empty() { call.db() } else { service.db };
+    let keys: Vec<Vec<u8>> = call.args.iter().skip(2).map(|name| [&service.prefix, name].concat()).collect();
+    if keys.iter().any(|key| key.len() > storage::limits::MAX_KEY_BYTES) {
+        return Err(Error::err("key too long"));
+    }
+    let cx = call.cx;
+    let hashes: Vec<_> = keys.iter().map(|key| call.store.hash(key)).collect();
+    let deleted = call.store.atomically(hashes.iter().copied(), |store| {
+        keys.iter().zip(&hashes).filter(|(key, kh)| store.one(db, **kh, key, &cx, |slot| slot.delete())).count()
+    });
+    call.reply.integer(deleted as i64);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 mod list;
 
 use crate::call::Call;
-use crate::clients::is_valid_name;
+use crate::clients::{Unblock, is_valid_name};
 use crate::command::{Command, Flags, Group, Keys};
 use crate::error::Error;
 use crate::families::connection::checked_name;
@@ -411,14 +411,19 @@ fn tracking_info(call: &mut Call<'_, '_>) -> Result<(), Error> {
 
 /// No command blocks yet, so there is never a wait to end.
 fn unblock(call: &mut Call<'_, '_>) -> Result<(), Error> {
-    match call.args.len() {
-        3 => {}
-        4 if call.is_word(3, "TIMEOUT") || call.is_word(3, "ERROR") => {}
+    let how = match call.args.len() {
+        3 => Unblock::Timeout,
+        4 if call.is_word(3, "TIMEOUT") => Unblock::Timeout,
+        4 if call.is_word(3, "ERROR") => Unblock::Error,
         4 => return Err(Error::err("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
         _ => return Err(help::wrong_form(call)),
+    };
+    let id = u64::try_from(call.integer(2)?).unwrap_or(0);
+    let client = call.node.clients.find(id).filter(|client| client.blocked.ask(how));
+    if let Some(client) = &client {
+        call.node.host.wake(client.core);
     }
-    call.integer(2)?;
-    call.reply.integer(0);
+    call.reply.integer(client.is_some().into());
     Ok(())
 }
 

@@ -260,7 +260,7 @@ fn key_specs(row: &Command) -> Vec<Keys> {
     match row.keys {
         keys if keys.first == 0 => Vec::new(),
         Keys::TWO if key_flags(row, 0) != key_flags(row, 1) => {
-            (1..=2).map(|at| Keys { first: at, last: at as i16, step: 1 }).collect()
+            (1..=2).map(|at| Keys::range(at, at as i16, 1)).collect()
         }
         keys => vec![keys],
     }
@@ -303,10 +303,23 @@ fn write_key_spec(reply: &mut ReplyWriter<'_>, keys: Keys, flags: &[&str]) {
     reply.bulk_str("spec");
     reply.map(1);
     reply.bulk_str("index");
-    reply.integer(keys.first.into());
+    reply.integer(if keys.number > 0 { keys.number } else { keys.first }.into());
     reply.bulk_str("find_keys");
     reply.map(2);
     reply.bulk_str("type");
+    if keys.number > 0 {
+        reply.bulk_str("keynum");
+        reply.bulk_str("spec");
+        reply.map(3);
+        // Counted from where the search begins.
+        for (name, at) in
+            [("keynumidx", 0), ("firstkey", i64::from(keys.first) - i64::from(keys.number)), ("keystep", 1)]
+        {
+            reply.bulk_str(name);
+            reply.integer(at);
+        }
+        return;
+    }
     reply.bulk_str("range");
     reply.bulk_str("spec");
     reply.map(3);

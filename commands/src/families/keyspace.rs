@@ -206,7 +206,7 @@ pub fn kind_name(kind: Kind) -> &'static str {
 
 /// Removes what is in a slot; whether there was anything.
 fn remove(slot: Slot<'_>) -> bool {
-    slot.live().map(|live| live.remove()).is_some()
+    slot.delete()
 }
 
 /// Runs `act` on every key of the request in one step, and counts how often it said yes.

@@ -481,7 +481,7 @@ fn getset(call: &mut Call<'_, '_>) -> Result<(), Error> {
 fn getdel(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let hit = call.first(|slot, reply| {
         reply_slot(reply, &slot)?;
-        Ok(slot.live().map(LiveRef::remove).is_some())
+        Ok(slot.delete())
     })?;
     call.count_lookup(hit);
     Ok(())

@@ -12,8 +12,7 @@ mod read;
 mod set;
 mod tag;
 mod token;
-
-pub use read::{release_leases, Parked};
+mod wait;
 
 const SINCE: &str = "0.1.0";
 

@@ -1,7 +1,7 @@
 //! One connection: its session, the bytes received but not run yet, and the replies not sent yet.
 
 use commands::command::Command;
-use commands::effect::Job;
+use commands::effect::{Job, Wait};
 use commands::session::Session;
 use core::ops::Range;
 use core::sync::atomic::Ordering;
@@ -32,12 +32,15 @@ pub enum Hold {
     /// Until this instant, ms since the epoch; replies wait as well.
     Until(u64),
     /// A long command is being run in slices.
-    Job(Box<LongCommand>),
+    Job(Box<LongCommand<Box<dyn Job>>>),
+    /// A command waits for others.
+    Parked(Box<LongCommand<Box<dyn Wait>>>),
 }
 
-/// A command cut into slices. Its request stands at the beginning of the connection's `tail`.
-pub struct LongCommand {
-    pub job: Box<dyn Job>,
+/// A command that goes on later: cut into slices, or waiting. Its request stands at the beginning of the connection's
+/// `tail`.
+pub struct LongCommand<T> {
+    pub rest: T,
     pub command: &'static Command,
     /// Positions of arguments, and which of them are this request's.
     pub spans: Vec<Span>,

@@ -4,6 +4,7 @@ use super::mailbox::{Bell, Mailbox};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
+use storage::Woken;
 
 /// What one core tells another.
 pub enum Mail {
@@ -11,6 +12,8 @@ pub enum Mail {
     Connection(Newcomer),
     /// Look at the clients: some were killed, or a pause has ended.
     LookAround,
+    /// These clients of it that wait are told something.
+    Woken(Vec<Woken>),
     /// Answer what was read, then end.
     Stop,
 }

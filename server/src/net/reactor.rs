@@ -3,7 +3,7 @@
 //! The outer registration is edge-triggered and the inner set level-triggered, so readiness of the set is cleared only
 //! after a wait on it gave nothing.
 
-use super::connection::Connection;
+use super::connection::{Connection, Hold};
 use super::inbox::{Mail, Newcomer};
 use super::slots::{Slots, Token};
 use super::turn::Batch;
@@ -21,11 +21,11 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::net::{RecvFlags, Shutdown};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use storage::{Cx, Millis, Participant};
+use storage::{Cx, Millis, Participant, Woken};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -64,6 +64,8 @@ pub struct Reactor {
     pub(super) clock: Clock,
     /// Wall time of this turn, ms since the epoch.
     pub(super) now_ms: u64,
+    /// The steady clock at the same moment.
+    pub(super) steady_ms: u64,
     /// Base of the seeds handed to commands, and how many were.
     pub(super) seed: u64,
     pub(super) draws: u64,
@@ -75,6 +77,9 @@ pub struct Reactor {
     /// Connections that are paused or asleep, and those with a long command to go on with.
     pub(super) waiting: Vec<Token>,
     pub(super) jobs: VecDeque<Token>,
+    /// Connections with a command that waits for others, by its ticket; they stand in `waiting` too. And who was woken.
+    pub(super) parked: HashMap<u64, Token>,
+    pub(super) woken: VecDeque<Woken>,
     epoll: AsyncFd<OwnedFd>,
     timer: OwnedFd,
     /// Where the next tick goes on among the stripes, and what it may spend.
@@ -106,6 +111,7 @@ impl Reactor {
             stats: Arc::clone(&shared.node.workers[core]),
             participant: shared.store.join(),
             now_ms: clock.now_ms(),
+            steady_ms: clock.uptime_ms(),
             seed,
             draws: 0,
             limits: Limits::DEFAULT,
@@ -114,6 +120,8 @@ impl Reactor {
             carried: Vec::new(),
             waiting: Vec::new(),
             jobs: VecDeque::new(),
+            parked: HashMap::new(),
+            woken: VecDeque::new(),
             // SAFETY: the descriptor is owned by this `AsyncFd` alone and never closed or replaced before it.
             epoll: unsafe { AsyncFd::register_with_interest(epoll, Interest::READABLE) }.map_err(io::Error::from)?,
             timer,
@@ -144,7 +152,7 @@ impl Reactor {
                     Some(&Timespec { tv_sec: 0, tv_nsec: 0 }),
                 )
             })?;
-            let idle = events.is_empty() && self.carried.is_empty() && self.jobs.is_empty();
+            let idle = events.is_empty() && self.carried.is_empty() && self.jobs.is_empty() && self.woken.is_empty();
             if self.stop_by_ms.is_some_and(|stop_by_ms| idle || self.now_ms > stop_by_ms) {
                 return self.drain();
             }
@@ -156,6 +164,7 @@ impl Reactor {
                 continue;
             }
             self.now_ms = self.clock.now_ms();
+            self.steady_ms = self.clock.uptime_ms();
             // Mail and ticks first: they may carry a connection over that an event names as well, and no connection
             // may stand twice in one turn.
             for event in &events {
@@ -172,6 +181,8 @@ impl Reactor {
             }
             self.turn(&ready);
             self.run_slices();
+            self.tell_woken();
+            self.forward_woken();
             let now = self.clock.ticks();
             if self.late && self.clock.ns_between(self.reclaimed, now) > self.tick_budget_ns * RECLAIM_SHARE {
                 self.reclaim();
@@ -185,7 +196,7 @@ impl Reactor {
 
     fn take_event(&mut self, token: Token, flags: EventFlags, ready: &mut Vec<Token>) {
         let Some(connection) = self.slots.find(token) else { return };
-        if flags.intersects(EventFlags::HUP | EventFlags::ERR) && !connection.reading {
+        if flags.intersects(EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP) && !connection.reading {
             // Nobody will read it: without this the set would report it for ever.
             connection.broken = true;
         }
@@ -200,6 +211,7 @@ impl Reactor {
             match mail {
                 Mail::Connection(newcomer) => self.welcome(newcomer),
                 Mail::LookAround => look_around = true,
+                Mail::Woken(woken) => self.woken.extend(woken),
                 Mail::Stop => self.stop_by_ms = Some(self.now_ms + STOP_GRACE_MS),
             }
         }
@@ -233,6 +245,8 @@ impl Reactor {
         let mut flags = EventFlags::empty();
         flags.set(EventFlags::IN, reading);
         flags.set(EventFlags::OUT, writing);
+        // Who waits is not read; that nobody is there any more must show all the same.
+        flags.set(EventFlags::RDHUP, matches!(connection.hold, Some(Hold::Parked(_))));
         if epoll::modify(self.epoll.get_ref(), &connection.fd, EventData::new_u64(token.0), flags).is_err() {
             connection.broken = true;
         }
@@ -242,7 +256,16 @@ impl Reactor {
     pub(super) fn close(&mut self, token: Token) {
         let Some(mut connection) = self.slots.remove(token) else { return };
         self.shared.store.memory().charge_outside(-(connection.booked as i64));
-        transaction::reset_transaction(&mut connection.session, &mut self.participant.batch());
+        let cx = self.cx();
+        let mut access = self.participant.batch();
+        transaction::reset_transaction(&mut connection.session, &mut access);
+        if let Some(Hold::Parked(parked)) = &mut connection.hold {
+            self.parked.remove(&parked.rest.ticket());
+            // Woken already: who finds it gone tells the store.
+            let _ = parked.rest.leave(&mut access, &cx);
+        }
+        connection.session.release_leases(&mut access, &cx);
+        drop(access);
         self.shared.node.clients.unregister(connection.session.client.id);
         self.shared.loads[self.core].fetch_sub(1, Ordering::Relaxed);
         if !connection.broken {
@@ -258,6 +281,7 @@ impl Reactor {
                 self.close(token);
             }
         }
+        self.unblock();
         self.tend_waiting();
     }
 
@@ -288,7 +312,7 @@ impl Reactor {
         let begin = self.clock.ticks();
         let mut access = self.participant.batch();
         let share = access.stripes().div_ceil(cores);
-        let cx = Cx { now: Millis(self.now_ms), seed: self.seed };
+        let cx = Cx { now: Millis(self.now_ms), steady_ms: self.steady_ms, seed: self.seed };
         let mut left = share.div_ceil(TICKS_PER_ROUND);
         self.late = false;
         let mut tries = 0;

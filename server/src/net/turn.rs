@@ -261,10 +261,12 @@ impl Reactor {
             clock,
             participant,
             waiting,
+            parked,
             jobs,
             draws,
             seed,
             now_ms,
+            steady_ms,
             #[cfg(feature = "histogram")]
             pauses,
             ..
@@ -322,7 +324,7 @@ impl Reactor {
                 reply: ReplyWriter::new(output, session.protocol),
                 session,
                 store: &mut access,
-                cx: Cx { now: Millis(*now_ms), seed: seed.wrapping_add(*draws) },
+                cx: Cx { now: Millis(*now_ms), steady_ms: *steady_ms, seed: seed.wrapping_add(*draws) },
                 node: &shared.node,
                 stats,
                 effects: &mut *effects,
@@ -357,14 +359,16 @@ impl Reactor {
                             advance = !input.again.is_empty();
                         }
                         Effect::Continue(job) => {
-                            connection.hold = Some(Hold::Job(Box::new(LongCommand {
-                                job,
-                                command,
-                                spans: Vec::new(),
-                                args: item.spans.clone(),
-                                request_bytes: item.bytes.len(),
-                                elapsed_ns,
-                            })));
+                            let long_command = LongCommand::new(job, command, item, elapsed_ns);
+                            connection.hold = Some(Hold::Job(Box::new(long_command)));
+                            long.push(input.token);
+                            advance = false;
+                        }
+                        Effect::Park(wait) => {
+                            parked.insert(wait.ticket(), input.token);
+                            connection.session.client.blocked.set(true);
+                            let long_command = LongCommand::new(wait, command, item, elapsed_ns);
+                            connection.hold = Some(Hold::Parked(Box::new(long_command)));
                             long.push(input.token);
                             advance = false;
                         }
@@ -373,7 +377,7 @@ impl Reactor {
                 match &connection.hold {
                     None => {}
                     Some(Hold::Job(_)) => jobs.push_back(input.token),
-                    Some(Hold::Pause | Hold::Until(_)) => waiting.push(input.token),
+                    Some(Hold::Pause | Hold::Until(_) | Hold::Parked(_)) => waiting.push(input.token),
                 }
             }
             if advance {
@@ -478,6 +482,14 @@ impl Reactor {
             tracing::warn!(client = client.id, address = client.address, query, "closed: query buffer limit");
             self.close(token);
         }
+    }
+}
+
+impl<T> LongCommand<T> {
+    /// A command of which `rest` is still to be done; its arguments are [handed over](hold::hand_over_spans) later.
+    fn new(rest: T, command: &'static Command, item: &Item, elapsed_ns: u64) -> Self {
+        let (spans, args) = (Vec::new(), item.spans.clone());
+        Self { rest, command, spans, args, request_bytes: item.bytes.len(), elapsed_ns }
     }
 }
 

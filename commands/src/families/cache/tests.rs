@@ -109,7 +109,7 @@ fn what_is_wrong_is_said_and_nothing_is_revoked() {
     let cases = [
         ("CACHE.REVOKE HARD", "ERR syntax error"),
         ("CACHE.REVOKE PREFIX", "ERR syntax error"),
-        ("CACHE.REVOKE KEY a:1 SOFT", "ERR syntax error"),
+        ("CACHE.REVOKE KEY a:1 SOFT STALEFOR", "ERR syntax error"),
         ("CACHE.REVOKE KEY a:1 HARD KEY b", "ERR syntax error"),
         ("CACHE.REVOKE TAGS 2 x", "ERR syntax error"),
         ("CACHE.REVOKE TAGS 0", "ERR syntax error"),

@@ -19,6 +19,7 @@ fn line(client: &Client, now_ms: u64) -> String {
     let queued = client.queued.load(Ordering::Relaxed);
     let flags: String = [
         (queued >= 0, 'x'),
+        (client.blocked.is(), 'b'),
         (client.killed.load(Ordering::Relaxed), 'A'),
         (client.is_unix, 'U'),
         (client.no_evict.load(Ordering::Relaxed), 'e'),

@@ -1,0 +1,74 @@
+//! Reads that wait for a load.
+
+use super::options::ReadOptions;
+use super::read::{Reader, Turn};
+use crate::call::Call;
+use crate::effect::{Effect, Wait};
+use crate::error::Error;
+use crate::services::Service;
+use std::sync::Arc;
+use storage::{Access, Cx, Db, KeyHash, Wake};
+
+/// Its answer is on the way but not there: looked for again after this, ms.
+const ON_THE_WAY_MS: u64 = 20;
+
+/// A read that waits.
+pub(super) struct Waiting {
+    pub db: Db,
+    pub kh: KeyHash,
+    pub key: Box<[u8]>,
+    pub options: ReadOptions,
+    pub service: Arc<Service>,
+    pub ticket: u64,
+    /// By the steady clock: when it is answered with what there is, and when it looks whether somebody loads.
+    pub until_ms: u64,
+    pub look_ms: u64,
+    pub wake: Option<Wake>,
+}
+
+impl Wait for Waiting {
+    fn ticket(&self) -> u64 {
+        self.ticket
+    }
+
+    fn due_ms(&self) -> u64 {
+        self.until_ms.min(self.look_ms)
+    }
+
+    fn due(&mut self, store: &mut Access<'_>, cx: &Cx) -> bool {
+        let Self { db, kh, ticket, .. } = *self;
+        if cx.steady_ms < self.until_ms {
+            let next = store.look(db, kh, &self.key, ticket, cx);
+            self.look_ms = next.unwrap_or(cx.steady_ms + ON_THE_WAY_MS);
+            return false;
+        }
+        let in_time = !store.leave(db, kh, &self.key, ticket, cx);
+        if in_time {
+            self.until_ms = cx.steady_ms + ON_THE_WAY_MS;
+            self.look_ms = self.until_ms;
+        }
+        !in_time
+    }
+
+    fn tell(&mut self, wake: Wake) {
+        self.wake = Some(wake);
+    }
+
+    fn leave(&mut self, store: &mut Access<'_>, cx: &Cx) -> bool {
+        store.leave(self.db, self.kh, &self.key, self.ticket, cx)
+    }
+
+    fn finish(self: Box<Self>, call: &mut Call<'_, '_>) -> Result<(), Error> {
+        let counts = self.service.stats.of(call.session.client.core);
+        match self.wake {
+            Some(Wake::Token { .. }) => counts.handed_over.add(1),
+            None => counts.timed_out.add(1),
+            Some(_) => {}
+        }
+        // Whoever was not answered in time, and does not load now, is told what there is.
+        let turn = Turn { wake: self.wake, may_park: false };
+        let parked = Reader::of(call).read((&self.key, self.kh), &self.options, turn);
+        call.effects.extend(parked.map(|waiting| Effect::Park(Box::new(waiting))));
+        Ok(())
+    }
+}
