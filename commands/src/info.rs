@@ -15,6 +15,7 @@ use core::cell::OnceCell;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU64, Ordering};
 use latencies::Latencies;
+use std::sync::Arc;
 use storage::limits::DATABASES;
 use storage::{Db, Memory, StoreCounts};
 
@@ -292,11 +293,20 @@ pub const ROWS: &[Row] = &[
     field(Swr, "revoke_epoch", |f| f.call.store.store().revoke_log().0.to_string()),
     field(Swr, "revoke_records", |f| f.call.store.store().revoke_log().1.to_string()),
     field(Swr, "revoked_keys", |f| f.counts().revoked.to_string()),
+    field(Swr, "swr_services", |f| f.call.node.services.now().all().count().to_string()),
+    field(Swr, "swr_side_bytes", |f| f.call.store.store().side_bytes().to_string()),
+    lines(Swr, "swr_", swr_lines),
     lines(Keyspace, "db", keyspace_lines),
     lines(Commandstats, "cmdstat_", command_lines),
     lines(Latencystats, "latency_percentiles_usec_", latency_lines),
     lines(Cores, "core_", core_lines),
 ];
+
+fn swr_lines(facts: &mut Facts<'_, '_, '_>) -> Vec<(String, String)> {
+    let services: Vec<_> = facts.call.node.services.now().with_global().map(Arc::clone).collect();
+    let sums = crate::families::cache::sums(&services);
+    sums.into_iter().map(|(name, sum)| (name.to_owned(), sum.to_string())).collect()
+}
 
 fn largest(values: impl Iterator<Item = u64>) -> String {
     values.max().unwrap_or(0).to_string()

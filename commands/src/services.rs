@@ -9,6 +9,7 @@ pub mod fields;
 pub mod stats;
 
 use arc_swap::ArcSwap;
+use core::sync::atomic::{AtomicBool, Ordering};
 use fields::{FIELDS, Policy};
 use parking_lot::Mutex;
 use stats::ServiceStats;
@@ -191,6 +192,8 @@ pub struct Definition {
 #[derive(Debug)]
 pub struct Services {
     registry: ArcSwap<Registry>,
+    /// Whether plain writes have to ask for their service.
+    has_defaults: AtomicBool,
     /// Changes are made one after the other.
     change: Mutex<()>,
     cores: usize,
@@ -200,7 +203,19 @@ impl Services {
     /// None but the global one.
     pub fn new(cores: usize) -> Self {
         let registry = ArcSwap::from_pointee(Registry::of([], cores));
-        Self { registry, change: Mutex::new(()), cores }
+        Self { registry, has_defaults: AtomicBool::new(false), change: Mutex::new(()), cores }
+    }
+
+    /// Whether DEFAULTS is set for any key.
+    #[inline]
+    pub fn has_defaults(&self) -> bool {
+        self.has_defaults.load(Ordering::Relaxed)
+    }
+
+    fn put(&self, registry: Registry) {
+        let has_defaults = registry.all().any(|service| service.policy.defaults);
+        self.registry.store(Arc::new(registry));
+        self.has_defaults.store(has_defaults, Ordering::Relaxed);
     }
 
     /// Those there are now.
@@ -251,7 +266,7 @@ impl Services {
         if new.all().any(|service| fields::Given::of(&service.policy).lifetimes(&service.policy).is_none()) {
             return Err(Unfit::Windows);
         }
-        self.registry.store(Arc::new(new));
+        self.put(new);
         Ok(())
     }
 
@@ -271,7 +286,7 @@ impl Services {
             return false;
         };
         let others = registry.all().filter(|other| &*other.name != name).map(|other| Service::clone(other));
-        self.registry.store(Arc::new(Registry::of(others, self.cores)));
+        self.put(Registry::of(others, self.cores));
         true
     }
 }

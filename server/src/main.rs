@@ -66,7 +66,7 @@ fn serve(settings: Settings) -> Result<(), String> {
     let [run_high, run_mid, run_low, seed] = process::random_words::<4>().map_err(told)?;
     let run_id = format!("{run_high:016x}{run_mid:016x}{:08x}", run_low as u32);
     let store = Store::new(Layout::new(Layout::stripes_for(count(&settings, "maxmemory")), secret));
-    settings.apply_memory(store.memory());
+    settings.apply_memory(&store);
     let inboxes = (0..cores).map(|_| Inbox::new()).collect::<io::Result<Arc<[Inbox]>>>().map_err(told)?;
     let about = process::about(settings.text("config"));
     let host = ProcessHost::new(Arc::clone(&inboxes), clock.clone(), about, own_files);

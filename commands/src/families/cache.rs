@@ -19,6 +19,7 @@ mod service;
 mod stats;
 
 pub(super) use selectors::{TOO_MANY_TAGS, tag_count};
+pub(crate) use stats::sums;
 
 const SINCE: &str = "0.1.0";
 const REVOKES: Flags = Flags::WRITE.and(Flags::NOSCRIPT).and(Flags::KEYSPACE).and(Flags::DANGEROUS);

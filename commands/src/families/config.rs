@@ -116,7 +116,7 @@ fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let settings = &call.node.settings;
     let changed = settings.set_all(&pairs).map_err(refusal)?;
     if changed.iter().any(|row| row.name.starts_with("maxmemory")) {
-        settings.apply_memory(call.store.store().memory());
+        settings.apply_memory(call.store.store());
     }
     for row in changed {
         let shown = if row.is_secret() { String::new() } else { settings.text(row.name) };
@@ -139,6 +139,7 @@ fn refusal(SettingError { name, reason }: SettingError) -> Error {
 fn resetstat(call: &mut Call<'_, '_>) -> Result<(), Error> {
     call.node.workers.iter().for_each(|worker| worker.reset());
     call.node.error_counts.clear();
+    call.node.services.now().with_global().for_each(|service| service.stats.reset());
     *call.node.counts_before.lock() = call.store.counts();
     call.reply.ok();
     Ok(())

@@ -12,11 +12,14 @@ use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::error::Error;
 use crate::families::expiry::{self, Expire, ExpiryOption, OptionWords};
+use crate::families::swr::drawn;
+use crate::services::fields::Given;
+use crate::services::{Service, Services};
 use protocol::ReplyWriter;
 use protocol::number::parse_i64;
 use std::sync::Arc;
 use storage::limits::INLINE_VALUE_BYTES;
-use storage::{Kind, LiveRef, Millis, NewValue, Slot, Value};
+use storage::{Cx, Db, Kind, LiveRef, Millis, NewValue, Slot, Value};
 
 /// Rows of this family.
 pub const COMMANDS: &[Command] = &[
@@ -316,13 +319,50 @@ pub(crate) fn with_text<R>(value: &Value<'_>, act: impl FnOnce(&[u8]) -> R) -> R
     }
 }
 
-/// Stores a string; writing to a live key is a use of it, like reading.
-#[inline]
-fn store(mut slot: Slot<'_>, value: NewValue<'_>, deadline: Option<Millis>, touch: bool) {
-    if touch && let Slot::Live(live) = &mut slot {
-        live.touch();
+/// How a plain write to a key is made.
+struct Writing {
+    /// Writing to a live key is a use of it, like reading.
+    touch: bool,
+    /// The windows of the key's service hold for it (its field DEFAULTS).
+    defaults: Option<Arc<Service>>,
+    cx: Cx,
+}
+
+impl Writing {
+    #[inline]
+    fn to(call: &Call<'_, '_>, key: &[u8]) -> Self {
+        let services = &call.node.services;
+        let defaults = if services.has_defaults() { Self::defaults(services, call.db(), key) } else { None };
+        Self { touch: !call.session.no_touch, defaults, cx: call.cx }
     }
-    slot.put(value, deadline);
+
+    #[cold]
+    fn defaults(services: &Services, db: Db, key: &[u8]) -> Option<Arc<Service>> {
+        Some(services.now().resolve(db, key)).filter(|service| service.policy.defaults).map(Arc::clone)
+    }
+
+    /// Stores a string.
+    #[inline]
+    fn store(&self, mut slot: Slot<'_>, value: NewValue<'_>, deadline: Option<Millis>) {
+        if self.touch
+            && let Slot::Live(live) = &mut slot
+        {
+            live.touch();
+        }
+        match &self.defaults {
+            None => slot.put(value, deadline),
+            Some(service) => self.store_for(service, slot, value, deadline),
+        }
+    }
+
+    #[cold]
+    fn store_for(&self, service: &Service, slot: Slot<'_>, value: NewValue<'_>, deadline: Option<Millis>) {
+        let stale_ms = deadline.map(|deadline| deadline.0.saturating_sub(self.cx.now.0));
+        let given = Given { stale_ms, ..Given::default() };
+        let lifetimes = given.lifetimes(&service.policy).expect("one window is in order");
+        let lifetimes = drawn(lifetimes, &service.policy, service.stats.average_load_ms(), self.cx.seed);
+        slot.put_fresh(value, lifetimes, &[], b"");
+    }
 }
 
 fn get(call: &mut Call<'_, '_>) -> Result<(), Error> {
@@ -384,24 +424,23 @@ fn set_options(call: &Call<'_, '_>) -> Result<SetOptions, Error> {
 }
 
 fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
-    let touch = !call.session.no_touch;
     if call.args.len() == 3 {
-        let value = encode(call.args.at(2));
+        let (value, writing) = (encode(call.args.at(2)), Writing::to(call, call.args.at(1)));
         call.first(|slot, reply| {
-            store(slot, value, None, touch);
+            writing.store(slot, value, None);
             reply.ok();
         });
         return Ok(());
     }
-    set_with_options(call, touch)
+    set_with_options(call)
 }
 
 /// Apart from the plain SET, whose frame stays small.
 #[inline(never)]
-fn set_with_options(call: &mut Call<'_, '_>, touch: bool) -> Result<(), Error> {
+fn set_with_options(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let options = set_options(call)?;
     let expire = options.expiry.resolve(call)?;
-    let value = encode(call.args.at(2));
+    let (value, writing) = (encode(call.args.at(2)), Writing::to(call, call.args.at(1)));
     let found = call.first(|slot, reply| {
         let found = slot.is_live();
         if options.get {
@@ -418,7 +457,7 @@ fn set_with_options(call: &mut Call<'_, '_>, touch: bool) -> Result<(), Error> {
                 (Some(Expire::Keep), Slot::Live(live)) => live.deadline(),
                 _ => None,
             };
-            store(slot, value, deadline, touch);
+            writing.store(slot, value, deadline);
         }
         if !options.get {
             if write { reply.ok() } else { reply.null() }
@@ -441,25 +480,25 @@ fn psetex(call: &mut Call<'_, '_>) -> Result<(), Error> {
 
 fn set_for(call: &mut Call<'_, '_>, unit_ms: i64) -> Result<(), Error> {
     let deadline = expiry::positive_deadline(call.integer(2)?, unit_ms, call.cx.now.0, call.command.name)?;
-    let (value, touch) = (encode(call.args.at(3)), !call.session.no_touch);
+    let (value, writing) = (encode(call.args.at(3)), Writing::to(call, call.args.at(1)));
     call.first(|slot, reply| {
-        store(slot, value, Some(deadline), touch);
+        writing.store(slot, value, Some(deadline));
         reply.ok();
     });
     Ok(())
 }
 
 fn setnx(call: &mut Call<'_, '_>) -> Result<(), Error> {
-    let (value, touch) = (encode(call.args.at(2)), !call.session.no_touch);
+    let (value, writing) = (encode(call.args.at(2)), Writing::to(call, call.args.at(1)));
     call.first(|slot, reply| match slot {
         Slot::Live(mut live) => {
-            if touch {
+            if writing.touch {
                 live.touch();
             }
             reply.integer(0);
         }
-        Slot::Vacant(vacant) => {
-            vacant.insert(value, None);
+        vacant => {
+            writing.store(vacant, value, None);
             reply.integer(1);
         }
     });
@@ -467,11 +506,11 @@ fn setnx(call: &mut Call<'_, '_>) -> Result<(), Error> {
 }
 
 fn getset(call: &mut Call<'_, '_>) -> Result<(), Error> {
-    let (value, touch) = (encode(call.args.at(2)), !call.session.no_touch);
+    let (value, writing) = (encode(call.args.at(2)), Writing::to(call, call.args.at(1)));
     let hit = call.first(|slot, reply| {
         reply_slot(reply, &slot)?;
         let hit = slot.is_live();
-        store(slot, value, None, touch);
+        writing.store(slot, value, None);
         Ok(hit)
     })?;
     call.count_lookup(hit);

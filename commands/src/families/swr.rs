@@ -14,6 +14,8 @@ mod tag;
 mod token;
 mod wait;
 
+pub(crate) use options::drawn;
+
 const SINCE: &str = "0.1.0";
 
 /// Rows of this family.

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize
 use kind::{Refusal, Value};
 use parking_lot::RwLock;
 use std::fmt;
-use storage::{Memory, Policy, glob};
+use storage::{Policy, Store, glob};
 use table::{Class, SETTINGS, Setting};
 
 /// Settings in force.
@@ -28,6 +28,8 @@ pub struct Settings {
 pub struct Live {
     /// `maxmemory`, bytes; 0 = no limit.
     pub max_memory_bytes: AtomicU64,
+    /// `swr-side-memory`, bytes.
+    pub side_bytes: AtomicUsize,
     /// `maxmemory-policy`: index in [`Policy::NAMES`].
     pub policy: AtomicU8,
     /// `slowlog-log-slower-than`, microseconds; negative = off.
@@ -219,8 +221,10 @@ impl Settings {
         found
     }
 
-    /// Tells the store the memory limit and policy in force. At start, and after either changed.
-    pub fn apply_memory(&self, memory: &Memory) {
+    /// Tells the store the memory limits and the policy in force. At start, and after one of them changed.
+    pub fn apply_memory(&self, store: &Store) {
+        store.set_side_limit(self.live.side_bytes.load(Ordering::Relaxed));
+        let memory = store.memory();
         memory.set_policy(self.live.policy());
         memory.set_limit(self.live.max_memory_bytes.load(Ordering::Relaxed));
     }

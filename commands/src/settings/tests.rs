@@ -56,11 +56,11 @@ fn changes_reach_the_live_copies_and_the_store() {
     let store = storage::Store::new(storage::Layout::new(16, [1, 2, 3, 4]));
     for (name, policy) in Policy::NAMES {
         settings.set(b"maxmemory-policy", name.as_bytes()).unwrap();
-        settings.apply_memory(store.memory());
+        settings.apply_memory(&store);
         assert_eq!((store.memory().policy(), settings.effective_policy()), (policy, Policy::NoEviction));
     }
     settings.set(b"MaxMemory", b"10mb").unwrap();
-    settings.apply_memory(store.memory());
+    settings.apply_memory(&store);
     assert_eq!(store.memory().limit(), 10 << 20);
     assert_eq!(settings.effective_policy(), Policy::VolatileTtl);
     assert_eq!(settings.number("maxmemory"), 10 << 20);

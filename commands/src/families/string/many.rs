@@ -1,6 +1,6 @@
 //! Several strings in one step: MGET, MSET, MSETNX.
 
-use super::{encode, reply_slot, store};
+use super::{Writing, encode, reply_slot};
 use crate::call::Call;
 use crate::error::Error;
 use smallvec::SmallVec;
@@ -46,7 +46,12 @@ fn set_pairs(call: &mut Call<'_, '_>, if_absent: bool) -> Result<bool, Error> {
         return Err(Error::arity(call.command.name));
     }
     let hashes = hashes(call);
-    let (db, touch, cx, args) = (call.session.db, !call.session.no_touch, call.cx, call.args);
+    let (db, cx, args) = (call.session.db, call.cx, call.args);
+    let writing: Vec<Writing> = if call.node.services.has_defaults() {
+        call.command.keys_of(args).map(|key| Writing::to(call, key)).collect()
+    } else {
+        vec![Writing::to(call, call.args.at(1))]
+    };
     let keys = call.command.keys_of(args).zip(&hashes);
     let written = call.store.atomically(hashes.iter().copied(), |access| {
         if if_absent && keys.clone().any(|(key, kh)| access.one(db, *kh, key, &cx, |slot| slot.is_live())) {
@@ -54,7 +59,8 @@ fn set_pairs(call: &mut Call<'_, '_>, if_absent: bool) -> Result<bool, Error> {
         }
         for (at, ((key, kh), value)) in keys.zip(args.iter().skip(2).step_by(2)).enumerate() {
             access.prefetch_ahead(at, |at| Some((db, *hashes.get(at)?)));
-            access.one(db, *kh, key, &cx, |slot| store(slot, encode(value), None, touch));
+            let writing = writing.get(at).unwrap_or(&writing[0]);
+            access.one(db, *kh, key, &cx, |slot| writing.store(slot, encode(value), None));
         }
         true
     });
