@@ -17,6 +17,7 @@
 mod concurrent;
 mod eviction;
 mod expiry;
+mod freshness;
 mod layouts;
 mod machine;
 mod memory;
