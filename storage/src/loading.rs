@@ -299,7 +299,7 @@ impl Loading<'_> {
             if state == State::Doomed || !has_copy && state == State::Live {
                 // It begins anew from here, unless somebody else does so already.
                 if self.load.live_mut().is_none() {
-                    (lease.state, lease.stamp, lease.soft) = (State::Live, epoch, None);
+                    lease.begin_anew(epoch, self.load);
                     self.load.keep(lease);
                 }
                 return (Filled::Gone, load_ms);

@@ -29,6 +29,8 @@ pub(crate) struct Lease {
     /// It is neither accepted nor renewed beyond.
     pub ends_ms: u64,
     pub state: State,
+    /// How often the key had been written or deleted when it was granted.
+    changes: u64,
     /// What a soft revoke of the key alone makes of the result.
     pub soft: Option<Softened>,
     /// Tags of the entry it refreshes, for finding out early that it is doomed.
@@ -44,6 +46,11 @@ pub(crate) enum State {
 }
 
 impl Lease {
+    /// What it loads from here on is as good as if it was granted now.
+    pub fn begin_anew(&mut self, epoch: u64, load: &Load) {
+        (self.state, self.stamp, self.soft, self.changes) = (State::Live, epoch, None, load.changes);
+    }
+
     fn runs(&self, now_ms: u64) -> bool {
         now_ms < self.expires_ms
     }
@@ -56,8 +63,8 @@ pub(crate) struct Waiter {
     core: usize,
     /// The epoch at which it came.
     pub join: u64,
-    /// The lease it waits for; it may be served by a later one too.
-    of: u64,
+    /// How often the key had been written or deleted by then.
+    changes: u64,
     terms: Terms,
 }
 
@@ -77,6 +84,8 @@ pub(crate) struct Load {
     backoff: Option<Backoff>,
     /// Until then it is known that its value must not be stored; 0 = not.
     pass_until_ms: u64,
+    /// Times the key was written or deleted while there was anything about its loading.
+    changes: u64,
     /// Bytes booked for it.
     booked: usize,
 }
@@ -264,6 +273,7 @@ impl Load {
 
     /// The key was deleted: what is being loaded is older than that.
     pub fn doom(&mut self) {
+        self.changes += 1;
         self.leases.iter_mut().filter(|lease| lease.state == State::Live).for_each(|l| l.state = State::Doomed);
         self.backoff = None;
         self.pass_until_ms = 0;
@@ -271,6 +281,7 @@ impl Load {
 
     /// The key was written: what is being loaded must not replace that.
     pub fn supersede(&mut self) {
+        self.changes += 1;
         self.leases.iter_mut().filter(|lease| lease.state == State::Live).for_each(|l| l.state = State::Superseded);
         self.backoff = None;
         self.pass_until_ms = 0;
@@ -316,6 +327,7 @@ impl Load {
             ends_ms: cx.steady_ms.saturating_add(terms.lease_max_ms.max(terms.lease_ms)),
             state: State::Live,
             soft: None,
+            changes: self.changes,
             tags,
             permit: Some(permit),
         });
@@ -328,8 +340,9 @@ impl Load {
         if self.waiters.len() >= most || !side.has_room(WAITER_BYTES) {
             return None;
         }
-        let (of, expires_ms) = self.live(cx).map_or((0, 0), |lease| (lease.token, lease.expires_ms));
-        let waiter = Waiter { ticket, core: terms.core, join: epoch, of, terms: terms.clone() };
+        let expires_ms = self.live(cx).map_or(0, |lease| lease.expires_ms);
+        let changes = self.changes;
+        let waiter = Waiter { ticket, core: terms.core, join: epoch, changes, terms: terms.clone() };
         self.waiters.push_back(waiter);
         Some(self.look_at_ms(expires_ms, cx))
     }
@@ -384,10 +397,10 @@ impl Load {
         self.leases.push(lease);
     }
 
-    /// Wakes those waiters with `wake` for whom the answer of `lease` counts, and of whom `serves` says that it may be
-    /// given to them. What was begun before a deletion serves those who waited for it then, and nobody later.
+    /// Wakes those waiters with `wake` of whom `serves` says that the answer of `lease` may be given to them. What was begun
+    /// before a deletion or a write serves those who waited already then, and nobody who came later.
     pub fn deliver(&mut self, lease: &Lease, wake: &Wake, side: &Side, serves: impl Fn(&Waiter) -> bool) {
-        let counts = |waiter: &Waiter| lease.state == State::Live || waiter.of == lease.token;
+        let counts = |waiter: &Waiter| lease.changes >= waiter.changes;
         let (served, left) =
             core::mem::take(&mut self.waiters).into_iter().partition(|waiter| counts(waiter) && serves(waiter));
         self.waiters = left;

@@ -150,7 +150,7 @@ pub(crate) struct HardMarks(SmallVec<[[u64; 2]; 2]>);
 impl HardMarks {
     /// Whether one lies, or where that is no longer known may lie, later than `since` and not later than `until`.
     pub fn within(&self, since: u64, until: u64) -> bool {
-        self.0.iter().any(|[last, before]| *last > since && (*last <= until || *before > since))
+        since < until && self.0.iter().any(|[last, before]| *last > since && (*last <= until || *before > since))
     }
 }
 

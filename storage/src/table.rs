@@ -252,7 +252,7 @@ impl Table {
             return false;
         }
         let found = self.judge(at.segment, record, env).found;
-        !found.is_hard && !(record.ext().is_absent() && found.latest > 0)
+        !(found.is_hard || record.ext().is_absent() && found.latest > 0)
     }
 
     /// Whether an entry of that segment is to be seen.

@@ -19,6 +19,7 @@ mod eviction;
 mod expiry;
 mod freshness;
 mod layouts;
+mod loads;
 mod machine;
 mod memory;
 mod operations;
