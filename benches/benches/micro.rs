@@ -14,7 +14,7 @@ use commands::table;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use protocol::{Args, Decoder, Limits, Output, Protocol, ReplyWriter, Span, Status};
 use std::hint::black_box;
-use storage::{Cx, Db, Layout, Millis, NewValue, Slot, Stage, Store};
+use storage::{Cx, Db, Layout, NewValue, Slot, Stage, Store};
 
 /// Requests in one decoded pipeline.
 const PIPELINE: usize = 64;

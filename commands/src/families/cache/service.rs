@@ -99,7 +99,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
 ];
 
 fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
-    if call.args.len() % 2 == 0 {
+    if call.args.len().is_multiple_of(2) {
         return Err(Error::SYNTAX);
     }
     let mut definition = Definition::default();
