@@ -117,7 +117,7 @@ impl Reactor {
 
     /// Finishes a command that waited, with what it was woken with if its time has not just come.
     fn finish_parked(&mut self, token: Token, wake: Option<Wake>) {
-        self.end_parked_with(token, wake, |call, wait| dispatch::finish(call, wait));
+        self.end_parked_with(token, wake, dispatch::finish);
     }
 
     fn end_parked(&mut self, token: Token, end: fn(&mut Call<'_, '_>) -> Outcome) {
