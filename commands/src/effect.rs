@@ -2,6 +2,7 @@
 
 use crate::call::Call;
 use crate::error::Error;
+use crate::node::Node;
 use storage::{Access, Cx, Wake};
 
 /// Something only the shell can do.
@@ -36,14 +37,14 @@ pub trait Wait: Send {
     fn due_ms(&self) -> u64;
 
     /// Its time has come: whether it is to be finished now.
-    fn due(&mut self, store: &mut Access<'_>, cx: &Cx) -> bool;
+    fn due(&mut self, node: &Node, store: &mut Access<'_>, cx: &Cx) -> bool;
 
     /// It was woken, and is to be finished with this.
     fn tell(&mut self, wake: Wake);
 
     /// Nobody is there any more to be told, or it is told otherwise. False if it was woken already: a [`Wake::Token`] on its
     /// way is to be [declined](Access::decline) then.
-    fn leave(&mut self, store: &mut Access<'_>, cx: &Cx) -> bool;
+    fn leave(&mut self, node: &Node, store: &mut Access<'_>, cx: &Cx) -> bool;
 
     /// Writes the reply (or waits again, by an effect).
     fn finish(self: Box<Self>, call: &mut Call<'_, '_>) -> Result<(), Error>;

@@ -1,5 +1,7 @@
 //! What commands may ask of the process around them.
 
+use crate::loader::LoadJob;
+
 /// Measurements of the process that only the shell can take.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProcessStats {
@@ -38,6 +40,11 @@ pub struct About {
 pub trait Host: Send + Sync {
     /// Makes a serving core look at its clients (killed ones, pauses that ended).
     fn wake(&self, core: usize);
+
+    /// Loads from an origin; the job back if the server asks none.
+    fn load(&self, job: LoadJob) -> Result<(), LoadJob> {
+        Err(job)
+    }
 
     /// Current measurements.
     fn process(&self) -> ProcessStats;

@@ -19,9 +19,12 @@ pub mod families;
 pub mod host;
 pub mod info;
 pub mod latency;
+pub mod loader;
 pub mod node;
+pub mod origin;
 #[cfg(feature = "histogram")]
 pub mod pauses;
+pub mod payload;
 pub mod refusal;
 pub mod services;
 pub mod session;

@@ -3,6 +3,7 @@
 use crate::clients::Clients;
 use crate::host::Host;
 use crate::latency::Latency;
+use crate::loader::Jobs;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::slowlog::Slowlog;
@@ -44,6 +45,8 @@ pub struct Node {
     pub counts_before: Mutex<StoreCounts>,
     /// Groups of keys with their policies.
     pub services: Services,
+    /// Loads for workers.
+    pub jobs: Jobs,
     /// The next number of a reader that waits.
     pub tickets: AtomicU64,
     /// Whether the shell's ticks free keys past their deadline; off only for tests (`DEBUG SET-ACTIVE-EXPIRE`).
@@ -77,6 +80,7 @@ impl Node {
             rates: Rates::default(),
             counts_before: Mutex::default(),
             services: Services::new(cores),
+            jobs: Jobs::default(),
             tickets: AtomicU64::new(1),
             active_expire: AtomicBool::new(true),
         }

@@ -10,7 +10,7 @@ pub mod stats;
 
 use arc_swap::ArcSwap;
 use core::sync::atomic::{AtomicBool, Ordering};
-use fields::{FIELDS, Policy};
+use fields::{FIELDS, Loader, Policy};
 use parking_lot::Mutex;
 use stats::ServiceStats;
 use std::collections::{BTreeMap, HashMap};
@@ -62,6 +62,8 @@ pub enum Unfit {
     TooMany,
     /// FRESH, STALE, RETAIN do not ascend.
     Windows,
+    /// LOADER origin goes with an ORIGIN.
+    NoOrigin,
 }
 
 impl Unfit {
@@ -74,6 +76,7 @@ impl Unfit {
             Self::Taken => "another service has that prefix",
             Self::TooMany => "too many services",
             Self::Windows => "windows out of order",
+            Self::NoOrigin => "LOADER origin needs an ORIGIN",
         }
     }
 }
@@ -194,6 +197,8 @@ pub struct Services {
     registry: ArcSwap<Registry>,
     /// Whether plain writes have to ask for their service.
     has_defaults: AtomicBool,
+    /// Whether plain reads have to.
+    has_loaders: AtomicBool,
     /// Changes are made one after the other.
     change: Mutex<()>,
     cores: usize,
@@ -203,7 +208,13 @@ impl Services {
     /// None but the global one.
     pub fn new(cores: usize) -> Self {
         let registry = ArcSwap::from_pointee(Registry::of([], cores));
-        Self { registry, has_defaults: AtomicBool::new(false), change: Mutex::new(()), cores }
+        Self {
+            registry,
+            has_defaults: AtomicBool::new(false),
+            has_loaders: AtomicBool::new(false),
+            change: Mutex::new(()),
+            cores,
+        }
     }
 
     /// Whether DEFAULTS is set for any key.
@@ -212,10 +223,18 @@ impl Services {
         self.has_defaults.load(Ordering::Relaxed)
     }
 
+    /// Whether values of any key are loaded by others than its readers.
+    #[inline]
+    pub fn has_loaders(&self) -> bool {
+        self.has_loaders.load(Ordering::Relaxed)
+    }
+
     fn put(&self, registry: Registry) {
         let has_defaults = registry.all().any(|service| service.policy.defaults);
+        let has_loaders = registry.all().any(|service| service.policy.loader != Loader::Lease);
         self.registry.store(Arc::new(registry));
         self.has_defaults.store(has_defaults, Ordering::Relaxed);
+        self.has_loaders.store(has_loaders, Ordering::Relaxed);
     }
 
     /// Those there are now.
@@ -265,6 +284,11 @@ impl Services {
         let new = Registry::of(others.chain([service]), self.cores);
         if new.all().any(|service| fields::Given::of(&service.policy).lifetimes(&service.policy).is_none()) {
             return Err(Unfit::Windows);
+        }
+        let asks_nobody =
+            |service: &Service| service.policy.loader == Loader::Origin && service.policy.origin.is_none();
+        if new.all().any(|service| asks_nobody(service)) {
+            return Err(Unfit::NoOrigin);
         }
         self.put(new);
         Ok(())

@@ -256,7 +256,7 @@ impl Testkit {
                 for (connection, Parked { wait, .. }) in &mut self.parked {
                     if wait.due_ms() <= self.cx.steady_ms {
                         looked = true;
-                        if wait.due(&mut batch, &self.cx) {
+                        if wait.due(&self.node, &mut batch, &self.cx) {
                             ready.push((*connection, None));
                         }
                     }
@@ -307,7 +307,7 @@ impl Testkit {
     pub fn disconnect(&mut self, connection: usize) {
         let mut store = self.participant.batch();
         if let Some(mut parked) = self.parked.remove(&connection) {
-            parked.wait.leave(&mut store, &self.cx);
+            parked.wait.leave(&self.node, &mut store, &self.cx);
         }
         self.sessions[connection].release_leases(&mut store, &self.cx);
     }

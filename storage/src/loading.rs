@@ -461,6 +461,11 @@ impl Store {
         self.side.take_woken()
     }
 
+    /// Has somebody woken who waits for something else than a load.
+    pub fn wake(&self, woken: Woken) {
+        self.side.wake([woken]);
+    }
+
     /// Bytes that leases and waiters take.
     pub fn side_bytes(&self) -> usize {
         self.side.bytes()

@@ -369,7 +369,13 @@ impl Load {
         if self.waiters.is_empty() || self.denied(cx).is_some() {
             return;
         }
-        let Some(first) = self.waiters.iter().position(|waiter| waiter.terms.may_load) else { return };
+        let Some(first) = self.waiters.iter().position(|waiter| waiter.terms.may_load) else {
+            // Its load is another's to make: it sees to that.
+            if let Some(waiter) = self.waiters.pop_front() {
+                side.wake([Woken { core: waiter.core, ticket: waiter.ticket, wake: Wake::Look }]);
+            }
+            return;
+        };
         let Some(waiter) = self.waiters.remove(first) else { return };
         match self.grant(epoch, key, Tags::new(), &waiter.terms, cx, side) {
             Ok(token) => {

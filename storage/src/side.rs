@@ -117,6 +117,8 @@ pub enum Wake {
     Pass(u64),
     /// Loading failed.
     Failed,
+    /// Nobody loads any more, and the waiter would not: it is to begin anew.
+    Look,
     /// The waiter is to load now.
     Token {
         /// The new lease's.

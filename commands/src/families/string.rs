@@ -12,8 +12,8 @@ use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::error::Error;
 use crate::families::expiry::{self, Expire, ExpiryOption, OptionWords};
-use crate::families::swr::drawn;
-use crate::services::fields::Given;
+use crate::families::swr::{drawn, read_through};
+use crate::services::fields::{Given, Loader};
 use crate::services::{Service, Services};
 use protocol::ReplyWriter;
 use protocol::number::parse_i64;
@@ -366,6 +366,12 @@ impl Writing {
 }
 
 fn get(call: &mut Call<'_, '_>) -> Result<(), Error> {
+    if call.node.services.has_loaders()
+        && let Some(service) = loaded_by_others(call)
+    {
+        read_through(call, &service);
+        return Ok(());
+    }
     let touch = !call.session.no_touch;
     let hit = call.first(|slot, reply| match slot {
         Slot::Live(mut live) => {
@@ -381,6 +387,13 @@ fn get(call: &mut Call<'_, '_>) -> Result<(), Error> {
     })?;
     call.count_lookup(hit);
     Ok(())
+}
+
+/// The service of the first key, if its values are loaded by others than its readers.
+#[cold]
+fn loaded_by_others(call: &Call<'_, '_>) -> Option<Arc<Service>> {
+    let services = call.node.services.now();
+    Some(services.resolve(call.db(), call.args.at(1))).filter(|s| s.policy.loader != Loader::Lease).map(Arc::clone)
 }
 
 /// Options of SET.

@@ -13,8 +13,10 @@ mod set;
 mod tag;
 mod token;
 mod wait;
+mod work;
 
 pub(crate) use options::drawn;
+pub(crate) use read::read_through;
 
 const SINCE: &str = "0.1.0";
 
@@ -164,6 +166,63 @@ pub const COMMANDS: &[Command] = &[
                 [TAGS count tag [tag ...]] [ETAG etag] [NX | XX | IFVER version] [GET]",
         subcommands: &[],
         run: set::set,
+    },
+    Command {
+        name: "swr.memo",
+        wire_id: 370,
+        arity: -3,
+        keys: Keys::NONE,
+        flags: Flags::READONLY.and(Flags::BLOCKING).and(Flags::KEYSPACE),
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(N log N), N being the length of the payload",
+        summary: "Reads what a call with this payload results in: one id for one payload, loaded once.",
+        usage: "service payload [WAIT milliseconds] [SOFT milliseconds] [NOLEASE] [LEASE milliseconds] \
+                [MINFRESH milliseconds | FORCE] [MAXSTALE milliseconds] [NOSIE] [META]",
+        subcommands: &[],
+        run: read::memo,
+    },
+    Command {
+        name: "swr.refresh",
+        wire_id: 371,
+        arity: -2,
+        keys: Keys::ALL,
+        flags: Flags::WRITE,
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(N), N being the number of keys",
+        summary: "Makes keys stale and begins to load them where others than readers do that; tells how many were there.",
+        usage: "key ...",
+        subcommands: &[],
+        run: work::refresh,
+    },
+    Command {
+        name: "swr.warm",
+        wire_id: 372,
+        arity: -2,
+        keys: Keys::ALL,
+        flags: Flags::FAST,
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(N), N being the number of keys",
+        summary: "Begins to load keys that are not fresh, where others than readers do that; tells how many loads that are.",
+        usage: "key ...",
+        subcommands: &[],
+        run: work::warm,
+    },
+    Command {
+        name: "swr.next",
+        wire_id: 373,
+        arity: -2,
+        keys: Keys::NONE,
+        flags: Flags::BLOCKING.and(Flags::NOSCRIPT),
+        group: Group::Swr,
+        since: SINCE,
+        complexity: "O(N), N being the number of jobs taken",
+        summary: "Takes loads that are due in services whose loader is a worker.",
+        usage: "service ... [COUNT count] [BLOCK milliseconds]",
+        subcommands: &[],
+        run: work::next,
     },
 ];
 

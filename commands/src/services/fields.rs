@@ -1,5 +1,8 @@
 //! The fields of a service, one row each, and the policy that a full set of them is.
 
+use crate::origin::target::Template;
+use crate::payload::Form;
+use std::sync::Arc;
 use storage::limits::MAX_KEY_BYTES;
 use storage::{Failure, Lifetimes, OnFail};
 
@@ -16,6 +19,12 @@ pub enum Kind {
     Factor,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// The URL of an origin, with a place for the key, or nothing.
+    Origin,
+    /// `nil`, or `wait` and milliseconds.
+    Cold,
+    /// Printable text of at most so many bytes.
+    Text(usize),
 }
 
 /// One field.
@@ -107,6 +116,48 @@ pub const FIELDS: &[Field] = &[
         default: "0",
         doc: "ms a reader waits for a load before it takes a stale value",
     },
+    Field {
+        name: "LOADER",
+        kind: Kind::Word(&["lease", "worker", "origin"]),
+        default: "lease",
+        doc: "who loads: the reader that gets a token, a client with SWR.NEXT, or the server from ORIGIN",
+    },
+    Field {
+        name: "ORIGIN",
+        kind: Kind::Origin,
+        default: "",
+        doc: "URL to load from; {key} is the key without its prefix, {+key} keeps its slashes",
+    },
+    Field {
+        name: "HARDTIMEOUT",
+        kind: Kind::Ms(1, HOUR_MS, false),
+        default: "10000",
+        doc: "ms a request to the origin may take",
+    },
+    Field {
+        name: "HEADERS",
+        kind: Kind::Word(&["honour", "ignore"]),
+        default: "honour",
+        doc: "whether the origin's caching headers set the windows",
+    },
+    Field {
+        name: "COLD",
+        kind: Kind::Cold,
+        default: "nil",
+        doc: "what a plain GET does where there is nothing: reply nil, or wait so many ms for the load",
+    },
+    Field {
+        name: "PAYLOAD",
+        kind: Kind::Word(&["auto", "json", "bytes"]),
+        default: "auto",
+        doc: "how payloads of SWR.MEMO are read",
+    },
+    Field {
+        name: "CONTENTTYPE",
+        kind: Kind::Text(100),
+        default: "application/octet-stream",
+        doc: "content type of its values over HTTP",
+    },
     Field { name: "DEFAULTS", kind: YES_NO, default: "no", doc: "whether a plain SET takes the windows" },
     Field { name: "ENABLED", kind: YES_NO, default: "yes", doc: "no: SWR.GET replies PASS" },
 ];
@@ -130,12 +181,36 @@ impl Field {
             Kind::Factor => {
                 text.parse::<f64>().ok().filter(|beta| (0.0..=100.0).contains(beta)).map(|beta| beta.to_string())
             }
+            Kind::Origin => (text.is_empty() || Template::parse(text).is_ok()).then(|| text.to_owned()),
+            Kind::Cold if text.eq_ignore_ascii_case("nil") => Some("nil".into()),
+            Kind::Cold => {
+                let ms = text.split_once(' ').filter(|(word, _)| word.eq_ignore_ascii_case("wait"))?.1;
+                ms.parse::<u64>().ok().filter(|ms| within(ms, 0, HOUR_MS)).map(|ms| format!("wait {ms}"))
+            }
+            Kind::Text(most) => {
+                let is_fit = text.len() <= most && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+                is_fit.then(|| text.to_owned())
+            }
             Kind::Word(words) => {
                 words.iter().find(|word| text.eq_ignore_ascii_case(word)).map(|word| (*word).to_owned())
             }
         }
     }
 }
+
+/// Who loads the values of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loader {
+    /// The reader that gets a token.
+    Lease,
+    /// A client that asks for work.
+    Worker,
+    /// The server.
+    Origin,
+}
+
+/// Loads of an origin that may run at a time, unless MAXLOADS says otherwise.
+const ORIGIN_LOADS: usize = 64;
 
 /// A full set of fields, ready for use.
 #[derive(Clone, Debug)]
@@ -158,6 +233,14 @@ pub struct Policy {
     pub max_loads: usize,
     pub failure: Failure,
     pub soft_timeout_ms: u64,
+    pub loader: Loader,
+    pub origin: Option<Arc<Template>>,
+    pub hard_timeout_ms: u64,
+    pub honour_headers: bool,
+    /// How long a plain GET waits for a value that is being loaded; `None` = it does not.
+    pub cold_ms: Option<u64>,
+    pub payload: Form,
+    pub content_type: Box<str>,
     pub defaults: bool,
     pub enabled: bool,
 }
@@ -168,6 +251,15 @@ impl Policy {
         let ms = |name: &str| text(name).parse::<u64>().ok();
         let number = |name: &str| ms(name).expect("a number in its usual form");
         let yes = |name: &str| text(name) == "yes";
+        let loader = match text("LOADER") {
+            "worker" => Loader::Worker,
+            "origin" => Loader::Origin,
+            _ => Loader::Lease,
+        };
+        let max_loads = match number("MAXLOADS") as usize {
+            0 if loader == Loader::Origin => ORIGIN_LOADS,
+            most => most,
+        };
         Self {
             fresh_ms: ms("FRESH"),
             stale_ms: ms("STALE"),
@@ -182,7 +274,7 @@ impl Policy {
             wait_max_ms: number("WAITMAX"),
             max_waiters: number("MAXWAITERS") as usize,
             retry_ms: number("RETRY"),
-            max_loads: number("MAXLOADS") as usize,
+            max_loads,
             failure: Failure {
                 backoff_ms: number("BACKOFF"),
                 backoff_max_ms: number("BACKOFFMAX"),
@@ -194,6 +286,17 @@ impl Policy {
                 },
             },
             soft_timeout_ms: number("SOFTTIMEOUT"),
+            loader,
+            origin: Template::parse(text("ORIGIN")).ok().map(Arc::new),
+            hard_timeout_ms: number("HARDTIMEOUT"),
+            honour_headers: text("HEADERS") == "honour",
+            cold_ms: text("COLD").strip_prefix("wait ").and_then(|ms| ms.parse().ok()),
+            payload: match text("PAYLOAD") {
+                "json" => Form::Json,
+                "bytes" => Form::Bytes,
+                _ => Form::Auto,
+            },
+            content_type: text("CONTENTTYPE").into(),
             defaults: yes("DEFAULTS"),
             enabled: yes("ENABLED"),
         }

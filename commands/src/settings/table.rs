@@ -223,6 +223,8 @@ pub const SETTINGS: &[Setting] = &[
         .to(|live, value| live.max_memory_bytes.store(value.number() as u64, Relaxed)),
     live("swr-side-memory", bytes(0, MAX), "64mb", "Bytes that leases and waiting readers may take; past them new ones are refused.")
         .to(|live, value| live.side_bytes.store(value.number() as usize, Relaxed)),
+    live("memo-max-payload", bytes(0, MAX_BULK), "1mb", "Longest payload of SWR.MEMO.")
+        .to(|live, value| live.memo_bytes.store(value.number() as usize, Relaxed)),
     live("maxmemory-policy", Kind::Choice(&POLICIES), "noeviction", "What happens at `maxmemory`: writes are refused, or keys are evicted. `lru` and `lfu` select the same engine; `volatile` spares keys without expiry.")
         .to(apply_policy),
     live("proto-max-bulk-len", bytes(MEBIBYTE, MAX_BULK), "512mb", "Most bytes of one argument or value.")

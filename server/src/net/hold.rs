@@ -49,7 +49,8 @@ impl Reactor {
                 Some(Hold::Until(until_ms)) => *until_ms <= now_ms,
                 Some(Hold::Parked(parked)) => {
                     let wait = &mut parked.rest;
-                    if wait.due_ms() <= cx.steady_ms && wait.due(&mut self.participant.batch(), &cx) {
+                    if wait.due_ms() <= cx.steady_ms && wait.due(&self.shared.node, &mut self.participant.batch(), &cx)
+                    {
                         self.finish_parked(token, None);
                     } else {
                         self.waiting.push(token);
@@ -70,7 +71,7 @@ impl Reactor {
             let Some(how) = connection.session.client.blocked.asked() else { continue };
             let Some(Hold::Parked(parked)) = &mut connection.hold else { continue };
             // One whose answer is on the way gets that.
-            if parked.rest.leave(&mut self.participant.batch(), &cx) {
+            if parked.rest.leave(&self.shared.node, &mut self.participant.batch(), &cx) {
                 match how {
                     Unblock::Timeout => self.finish_parked(token, None),
                     Unblock::Error => self.end_parked(token, dispatch::unblock),

@@ -262,7 +262,7 @@ impl Reactor {
         if let Some(Hold::Parked(parked)) = &mut connection.hold {
             self.parked.remove(&parked.rest.ticket());
             // Woken already: who finds it gone tells the store.
-            let _ = parked.rest.leave(&mut access, &cx);
+            let _ = parked.rest.leave(&self.shared.node, &mut access, &cx);
         }
         connection.session.release_leases(&mut access, &cx);
         drop(access);

@@ -91,18 +91,45 @@ pub(super) fn left_ms(end: Option<Millis>, cx: &Cx) -> i64 {
     end.map_or(-1, |end| i64::try_from(end.0.saturating_sub(cx.now.0)).unwrap_or(i64::MAX))
 }
 
+/// How an answer is written.
+#[derive(Clone, Debug)]
+pub(super) enum Form {
+    /// `[state, value, token, ms]`.
+    Array,
+    /// The value or null: a plain GET.
+    Plain,
+    /// The array with the id of a memoised call before the state.
+    Memo([u8; 64]),
+}
+
 /// Where an answer belongs.
 pub(super) struct Asked<'a> {
     pub key: &'a [u8],
     pub service: &'a Service,
     pub meta: bool,
+    pub form: &'a Form,
     pub cx: &'a Cx,
     pub node: &'a Node,
 }
 
 impl Answer<'_> {
     pub fn write(self, reply: &mut ReplyWriter<'_>, asked: &Asked<'_>) {
-        reply.array(if asked.meta { 5 } else { 4 });
+        let parts = if asked.meta { 5 } else { 4 };
+        match asked.form {
+            Form::Array => reply.array(parts),
+            Form::Memo(id) => {
+                reply.array(parts + 1);
+                reply.bulk(id);
+            }
+            Form::Plain => {
+                // A copy past its time to live is no value for those who do not ask for its state.
+                match self.value.filter(|_| self.state != State::Err) {
+                    Some(value) => reply_value(reply, value),
+                    None => reply.null(),
+                }
+                return;
+            }
+        }
         reply.simple(self.state.word());
         match self.value {
             Some(value) => reply_value(reply, value),

@@ -1,13 +1,16 @@
 //! SWR.GET, SWR.MGET, SWR.PEEK, SWR.META: what there is of a key, and who is to load it.
 
-use super::answer::{About, Answer, Asked, State, left_ms};
+use super::answer::{About, Answer, Asked, Form, State, left_ms};
 use super::options::{ReadOptions, Reading};
 use super::wait::Waiting;
 use crate::call::Call;
 use crate::effect::Effect;
 use crate::error::Error;
+use crate::loader::{self, LoadJob, Reason};
 use crate::node::Node;
+use crate::payload;
 use crate::services::Service;
+use crate::services::fields::Loader;
 use crate::session::{HeldLease, Session};
 use crate::stats::WorkerStats;
 use core::sync::atomic::Ordering;
@@ -23,8 +26,8 @@ pub(super) fn get(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let options = ReadOptions::parse(call, 2, Reading::Waits)?;
     let key = call.args.at(1);
     let kh = call.first_hash.unwrap_or_else(|| call.store.hash(key));
-    let turn = Turn { wake: None, may_park: !call.session.in_exec };
-    let parked = Reader::of(call).read((key, kh), &options, turn);
+    let turn = Turn::first(call);
+    let parked = Reader::of(call).read((key, kh), &Wanted::array(options), turn);
     call.effects.extend(parked.map(|waiting| Effect::Park(Box::new(waiting))));
     Ok(())
 }
@@ -33,7 +36,7 @@ pub(super) fn peek(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let options = ReadOptions::parse(call, 2, Reading::Peeks)?;
     let key = call.args.at(1);
     let kh = call.store.hash(key);
-    Reader::of(call).read((key, kh), &options, Turn { wake: None, may_park: false });
+    Reader::of(call).read((key, kh), &Wanted::array(options), Turn::ONLY);
     Ok(())
 }
 
@@ -42,20 +45,60 @@ pub(super) fn mget(call: &mut Call<'_, '_>) -> Result<(), Error> {
     if count > call.args.len() - 2 {
         return Err(TOO_MANY_KEYS);
     }
-    let options = ReadOptions::parse(call, 2 + count, Reading::AtOnce)?;
+    let wanted = Wanted::array(ReadOptions::parse(call, 2 + count, Reading::AtOnce)?);
     let keys: SmallVec<[(&[u8], KeyHash); 32]> =
         call.command.keys_of(call.args).map(|key| (key, call.store.hash(key))).collect();
     call.reply.array(keys.len());
     let Call { session, store, reply, cx, node, stats, .. } = call;
     let (node, stats, cx) = (*node, *stats, *cx);
+    let mut jobs = Vec::new();
     store.atomically(keys.iter().map(|(_, kh)| *kh), |store| {
         for (nth, named) in keys.iter().enumerate() {
             // Tokens and draws of their own.
             let cx = Cx { seed: cx.seed.wrapping_add((nth as u64) << 40), ..cx };
             let mut reader = Reader { session, store, reply, cx, node, stats };
-            reader.read(*named, &options, Turn { wake: None, may_park: false });
+            jobs.extend(reader.read_only(*named, &wanted));
         }
     });
+    jobs.into_iter().for_each(|job| loader::hand_over(job, node, store, &cx));
+    Ok(())
+}
+
+/// A plain GET of a key whose values are loaded by others than its readers.
+#[cold]
+pub(crate) fn read_through(call: &mut Call<'_, '_>, service: &Service) {
+    let key = call.args.at(1);
+    let kh = call.store.hash(key);
+    // In a transaction it is a GET like any other, but for the load that it begins.
+    let turn = Turn { may_park: !call.session.in_exec && service.policy.cold_ms.is_some(), ..Turn::ONLY };
+    let options = ReadOptions { wait_ms: service.policy.cold_ms, soft_ms: Some(0), ..ReadOptions::default() };
+    let wanted = Wanted { options, form: Form::Plain, payload: None };
+    let parked = Reader::of(call).read((key, kh), &wanted, turn);
+    call.effects.extend(parked.map(|waiting| Effect::Park(Box::new(waiting))));
+}
+
+/// SWR.MEMO: the read of what a payload's call results in.
+pub(super) fn memo(call: &mut Call<'_, '_>) -> Result<(), Error> {
+    let service = call.node.services.now().find(call.args.at(1)).cloned().ok_or(Error::NO_SERVICE)?;
+    if service.db != call.db() && !service.prefix.is_empty() {
+        return Err(Error::err("that service belongs to another database"));
+    }
+    let payload = call.args.at(2);
+    if payload.len() > call.node.settings.live.memo_bytes.load(Ordering::Relaxed) {
+        return Err(Error::err("payload is longer than memo-max-payload"));
+    }
+    let mut options = ReadOptions::parse(call, 3, Reading::Waits)?;
+    options.wait_ms.get_or_insert(service.policy.wait_max_ms);
+    let canonical = payload::canonical(payload, service.policy.payload)
+        .map_err(|error| Error::because(format!("payload is not canonical JSON: {error}")))?;
+    let id = payload::id(&canonical.bytes);
+    let key = [&service.prefix, &id[..]].concat();
+    let kh = call.store.hash(&key);
+    let payload = Some((Arc::from(&*canonical.bytes), canonical.is_json));
+    let wanted = Wanted { options, form: Form::Memo(id), payload };
+    let turn = Turn::first(call);
+    let parked = Reader::of(call).read((&key, kh), &wanted, turn);
+    call.effects.extend(parked.map(|waiting| Effect::Park(Box::new(waiting))));
     Ok(())
 }
 
@@ -64,6 +107,32 @@ pub(super) struct Turn {
     /// What it was woken with.
     pub wake: Option<Wake>,
     pub may_park: bool,
+    /// Until when it waits, steady ms, if that was said before.
+    pub until_ms: Option<u64>,
+}
+
+impl Turn {
+    /// The only one: it does not wait.
+    pub const ONLY: Self = Self { wake: None, may_park: false, until_ms: None };
+
+    fn first(call: &Call<'_, '_>) -> Self {
+        Self { may_park: !call.session.in_exec, ..Self::ONLY }
+    }
+}
+
+/// What a read is to give, and in which form.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub options: ReadOptions,
+    pub form: Form,
+    /// What is to be sent along to load it.
+    pub payload: Option<(Arc<[u8]>, bool)>,
+}
+
+impl Wanted {
+    fn array(options: ReadOptions) -> Self {
+        Self { options, form: Form::Array, payload: None }
+    }
 }
 
 /// What a read works with: a [`Call`] whose store may be held.
@@ -82,41 +151,77 @@ impl<'r, 'c, 's> Reader<'r, 'c, 's> {
         Self { session, store, reply, cx: *cx, node, stats }
     }
 
-    /// Answers for one key, or says how it waits.
-    pub fn read(&mut self, (key, kh): (&[u8], KeyHash), options: &ReadOptions, turn: Turn) -> Option<Waiting> {
+    /// Answers for one key, or says how it waits. A load that is due and not the reader's is begun.
+    pub fn read(&mut self, named: (&[u8], KeyHash), wanted: &Wanted, turn: Turn) -> Option<Waiting> {
+        let (waiting, job) = self.answer(named, wanted, turn);
+        if let Some(job) = job {
+            loader::hand_over(job, self.node, self.store, &self.cx);
+        }
+        waiting
+    }
+
+    /// The same without waiting, where the store is held: a load that is due is to be begun by the caller.
+    fn read_only(&mut self, named: (&[u8], KeyHash), wanted: &Wanted) -> Option<LoadJob> {
+        self.answer(named, wanted, Turn::ONLY).1
+    }
+
+    fn answer(
+        &mut self,
+        (key, kh): (&[u8], KeyHash),
+        wanted: &Wanted,
+        turn: Turn,
+    ) -> (Option<Waiting>, Option<LoadJob>) {
         let db = self.session.db;
         let service = Arc::clone(self.node.services.now().resolve(db, key));
         let core = self.session.client.core;
+        let options = &wanted.options;
         let touch = !self.session.no_touch && !options.peek;
         let ticket = if turn.may_park { self.node.tickets.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let Self { session, store, reply, cx, node, stats } = self;
         let cx = *cx;
-        let asked = Asked { key, service: &service, meta: options.meta, cx: &cx, node };
+        let asked = Asked { key, service: &service, meta: options.meta, form: &wanted.form, cx: &cx, node };
         let counts = service.stats.of(core);
         let policy = &service.policy;
-        let terms = Terms {
-            lease_ms: options.lease_ms.unwrap_or(policy.lease_ms).min(policy.lease_max_ms),
-            lease_max_ms: policy.lease_max_ms,
-            may_load: !options.no_lease,
-            core,
-            bulkhead: Arc::clone(&service.bulkhead),
+        let is_reader_s = policy.loader == Loader::Lease;
+        let terms = if is_reader_s {
+            Terms {
+                lease_ms: options.lease_ms.unwrap_or(policy.lease_ms).min(policy.lease_max_ms),
+                lease_max_ms: policy.lease_max_ms,
+                may_load: !options.no_lease,
+                core,
+                bulkhead: Arc::clone(&service.bulkhead),
+            }
+        } else {
+            Terms { core, ..loader::terms(&service) }
         };
-        let mut reading =
-            Read { options, service: &service, terms: &terms, cx: &cx, ticket, token: None, was_loading: false };
-        let outcome = store.loading(db, kh, key, &cx, |slot, loading| {
-            let (state, token, ms) = match reading.decide(slot, loading, turn, touch, |answer| {
-                let told = (answer.state, answer.token, answer.ms);
+        let mut reading = Read {
+            options,
+            service: &service,
+            terms: &terms,
+            cx: &cx,
+            ticket,
+            can_load: is_reader_s || loader::can_load(&service, wanted.payload.is_some()),
+            token: None,
+            began: None,
+            was_loading: false,
+        };
+        let until_ms = turn.until_ms;
+        let decided = store.loading(db, kh, key, &cx, |slot, loading| {
+            reading.decide(slot, loading, turn, touch, |answer| {
+                let told = (answer.state, answer.token);
                 answer.write(reply, &asked);
                 told
-            }) {
-                Decided::Answer(told) => told,
-                Decided::Park(look_ms, for_ms) => return Err((look_ms, for_ms)),
-            };
-            Ok((state, token, ms))
+            })
         });
         let was_loading = reading.was_loading;
-        match outcome {
-            Ok((state, token, _)) => {
+        let job = reading.began.map(|(granted, reason)| {
+            counts.tokens.add(1);
+            counts.refreshes.add((reason == Reason::Eager).into());
+            let (service, token) = (Arc::clone(&service), granted.token);
+            LoadJob { db, key: key.into(), token, reason, service, payload: wanted.payload.clone() }
+        });
+        let waiting = match decided {
+            Decided::Answer((state, token)) => {
                 if !options.peek {
                     state.count(counts);
                     let found = if state.is_hit() { &stats.hits } else { &stats.misses };
@@ -127,22 +232,21 @@ impl<'r, 'c, 's> Reader<'r, 'c, 's> {
                 }
                 if let Some(granted) = token {
                     counts.tokens.add(1);
-                    if state == State::Hit {
-                        counts.refreshes.add(1);
-                    }
+                    counts.refreshes.add((state == State::Hit).into());
                     if policy.lease_bound {
                         session.hold_lease(HeldLease { db, key: key.into(), token: granted.token });
                     }
                 }
                 None
             }
-            Err((look_ms, for_ms)) => {
+            Decided::Park(look_ms, for_ms) => {
                 counts.parked.add(1);
-                let until_ms = cx.steady_ms.saturating_add(for_ms);
-                let (options, key) = (options.clone(), Box::from(key));
-                Some(Waiting { db, kh, key, options, service, ticket, until_ms, look_ms, wake: None })
+                let until_ms = until_ms.unwrap_or(cx.steady_ms.saturating_add(for_ms));
+                let (wanted, key) = (wanted.clone(), Box::from(key));
+                Some(Waiting { db, kh, key, wanted, service, ticket, until_ms, look_ms, wake: None })
             }
-        }
+        };
+        (waiting, job)
     }
 }
 
@@ -153,8 +257,12 @@ struct Read<'r> {
     terms: &'r Terms,
     cx: &'r Cx,
     ticket: u64,
+    /// Whether anybody can load it.
+    can_load: bool,
     /// A lease that was handed over while this read waited.
     token: Option<Granted>,
+    /// A load that is not the reader's, granted by this read.
+    began: Option<(Granted, Reason)>,
     /// Somebody else was found loading.
     was_loading: bool,
 }
@@ -187,6 +295,8 @@ impl Read<'_> {
             Some(Wake::Absent(until)) => return Decided::Answer(tell(bare(State::Neg, left_ms(until, cx)))),
             Some(Wake::Pass(ms)) => return Decided::Answer(tell(bare(State::Pass, ms as i64))),
             Some(Wake::Failed) => may_park = false,
+            // Nobody loads: from the beginning.
+            Some(Wake::Look) => {}
             Some(Wake::Token { token, lease_ms, .. }) => self.token = Some(Granted { token, lease_ms }),
             None => {}
         }
@@ -212,11 +322,12 @@ impl Read<'_> {
                 return Decided::Answer(tell(answer(State::Neg, fresh_ms, None)));
             }
             Some(found) if found.phase == Phase::Fresh && !reload => {
-                let token = if found.wants_refresh(cx) { self.grant(loading, found.tags()) } else { None };
+                let token =
+                    if found.wants_refresh(cx) { self.grant(loading, found.tags(), Reason::Eager) } else { None };
                 return Decided::Answer(tell(answer(State::Hit, fresh_ms, token)));
             }
             Some(found) if matches!(found.phase, Phase::Fresh | Phase::Stale) && self.is_young(fresh_ms, &found) => {
-                let token = self.grant(loading, found.tags());
+                let token = self.grant(loading, found.tags(), Reason::Stale);
                 let soft_ms = options.soft_ms.unwrap_or(policy.soft_timeout_ms).min(policy.wait_max_ms);
                 if token.is_none()
                     && may_park
@@ -232,7 +343,7 @@ impl Read<'_> {
         }
         // From here on there is nothing to serve.
         let tags: SmallVec<[u64; 4]> = view.map(|view| view.tags().collect()).unwrap_or_default();
-        if let Some(token) = self.grant(loading, tags.into_iter()) {
+        if let Some(token) = self.grant(loading, tags.into_iter(), Reason::Miss) {
             return Decided::Answer(tell(Answer { token: Some(token), ..bare(State::Miss, token.lease_ms as i64) }));
         }
         match loading.denied() {
@@ -244,7 +355,7 @@ impl Read<'_> {
                     bare(State::Err, left as i64)
                 }));
             }
-            None if options.no_lease || options.peek => {
+            None if options.no_lease || options.peek || !self.can_load => {
                 return Decided::Answer(tell(bare(State::Miss, policy.lease_ms as i64)));
             }
             _ => {}
@@ -266,15 +377,20 @@ impl Read<'_> {
         fresh_ms != 0 || stale_for <= most
     }
 
-    fn grant(&mut self, loading: &mut Loading<'_>, tags: impl Iterator<Item = u64>) -> Option<Granted> {
+    /// The right to load, if it is the reader's to have. Where others load, it is granted to them.
+    fn grant(&mut self, loading: &mut Loading<'_>, tags: impl Iterator<Item = u64>, reason: Reason) -> Option<Granted> {
         if self.token.is_some() {
             return self.token;
         }
-        let denied = if self.options.no_lease || self.options.peek {
+        let denied = if self.options.no_lease || self.options.peek || !self.can_load {
             loading.denied()
         } else {
             match loading.grant(self.terms, tags) {
-                Ok(granted) => return Some(granted),
+                Ok(granted) if self.service.policy.loader == Loader::Lease => return Some(granted),
+                Ok(granted) => {
+                    self.began = Some((granted, reason));
+                    None
+                }
                 Err(denied) => Some(denied),
             }
         };

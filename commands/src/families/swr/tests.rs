@@ -45,3 +45,4 @@ mod answers;
 mod loads;
 mod states;
 mod tags;
+mod work;

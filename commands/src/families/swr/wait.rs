@@ -1,10 +1,10 @@
 //! Reads that wait for a load.
 
-use super::options::ReadOptions;
-use super::read::{Reader, Turn};
+use super::read::{Reader, Turn, Wanted};
 use crate::call::Call;
 use crate::effect::{Effect, Wait};
 use crate::error::Error;
+use crate::node::Node;
 use crate::services::Service;
 use std::sync::Arc;
 use storage::{Access, Cx, Db, KeyHash, Wake};
@@ -17,7 +17,7 @@ pub(super) struct Waiting {
     pub db: Db,
     pub kh: KeyHash,
     pub key: Box<[u8]>,
-    pub options: ReadOptions,
+    pub wanted: Wanted,
     pub service: Arc<Service>,
     pub ticket: u64,
     /// By the steady clock: when it is answered with what there is, and when it looks whether somebody loads.
@@ -35,7 +35,7 @@ impl Wait for Waiting {
         self.until_ms.min(self.look_ms)
     }
 
-    fn due(&mut self, store: &mut Access<'_>, cx: &Cx) -> bool {
+    fn due(&mut self, _: &Node, store: &mut Access<'_>, cx: &Cx) -> bool {
         let Self { db, kh, ticket, .. } = *self;
         if cx.steady_ms < self.until_ms {
             let next = store.look(db, kh, &self.key, ticket, cx);
@@ -54,7 +54,7 @@ impl Wait for Waiting {
         self.wake = Some(wake);
     }
 
-    fn leave(&mut self, store: &mut Access<'_>, cx: &Cx) -> bool {
+    fn leave(&mut self, _: &Node, store: &mut Access<'_>, cx: &Cx) -> bool {
         store.leave(self.db, self.kh, &self.key, self.ticket, cx)
     }
 
@@ -66,8 +66,11 @@ impl Wait for Waiting {
             Some(_) => {}
         }
         // Whoever was not answered in time, and does not load now, is told what there is.
-        let turn = Turn { wake: self.wake, may_park: false };
-        let parked = Reader::of(call).read((&self.key, self.kh), &self.options, turn);
+        let turn = match self.wake {
+            Some(Wake::Look) => Turn { wake: None, may_park: true, until_ms: Some(self.until_ms) },
+            wake => Turn { wake, ..Turn::ONLY },
+        };
+        let parked = Reader::of(call).read((&self.key, self.kh), &self.wanted, turn);
         call.effects.extend(parked.map(|waiting| Effect::Park(Box::new(waiting))));
         Ok(())
     }

@@ -1,0 +1,219 @@
+//! Loads that are not their readers': by a client that asks for work, or by the server from an origin.
+//!
+//! A load is a lease like any other, held by whoever does it. Where one is due the store grants it and a job is made of it;
+//! workers take jobs from queues, one for each service, and the shell takes those for origins at once.
+
+use crate::node::Node;
+use crate::services::Service;
+use crate::services::fields::Loader;
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use storage::{Access, Cx, Db, Failure, KeyHash, OnFail, Store, Terms, Wake, Woken};
+
+/// Why something is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nobody has it.
+    Miss,
+    /// It is stale.
+    Stale,
+    /// It will soon be.
+    Eager,
+    /// Somebody asked for it ahead of time.
+    Warm,
+}
+
+impl Reason {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+            Self::Eager => "eager",
+            Self::Warm => "warm",
+        }
+    }
+}
+
+/// A load to be made.
+#[derive(Clone, Debug)]
+pub struct LoadJob {
+    /// Where its key is.
+    pub db: Db,
+    /// Its key.
+    pub key: Box<[u8]>,
+    /// The lease.
+    pub token: u64,
+    /// Why it is made.
+    pub reason: Reason,
+    /// The service of the key when it was begun.
+    pub service: Arc<Service>,
+    /// The canonical payload of a memoised call, and whether that is JSON.
+    pub payload: Option<(Arc<[u8]>, bool)>,
+}
+
+impl LoadJob {
+    /// The key without the prefix of its service.
+    pub fn own_key(&self) -> &[u8] {
+        self.key.strip_prefix(&*self.service.prefix).unwrap_or(&self.key)
+    }
+}
+
+/// Terms of a lease for such a load. A load from an origin ends by itself before its lease does.
+pub fn terms(service: &Service) -> Terms {
+    /// What ending a request and storing its answer may take beyond its time limit, ms.
+    const SPARE_MS: u64 = 2000;
+    let policy = &service.policy;
+    let least_ms = if policy.loader == Loader::Origin { policy.hard_timeout_ms + SPARE_MS } else { 0 };
+    let lease_ms = policy.lease_ms.max(least_ms);
+    Terms {
+        lease_ms,
+        lease_max_ms: policy.lease_max_ms.max(lease_ms),
+        may_load: false,
+        core: 0,
+        bulkhead: Arc::clone(&service.bulkhead),
+    }
+}
+
+/// How a failure of such a load counts: whoever waits is told, since nobody else would load.
+pub fn failure(service: &Service, exactly_ms: Option<u64>) -> Failure {
+    Failure { exactly_ms, on_fail: OnFail::Error, ..service.policy.failure }
+}
+
+/// Whether values of a key can be loaded at all by the service's loader. An origin without a place for the key is asked
+/// with payloads only.
+pub fn can_load(service: &Service, has_payload: bool) -> bool {
+    match service.policy.loader {
+        Loader::Lease => false,
+        Loader::Worker => true,
+        Loader::Origin => has_payload || service.policy.origin.as_ref().is_some_and(|origin| origin.has_key()),
+    }
+}
+
+/// Hands a job to whoever does it. Not with a stripe locked.
+pub fn hand_over(job: LoadJob, node: &Node, store: &mut Access<'_>, cx: &Cx) {
+    match job.service.policy.loader {
+        Loader::Origin => {
+            if let Err(job) = node.host.load(job) {
+                // No origin may be asked: it fails at once, and not again before the backoff.
+                let kh = store.hash(&job.key);
+                store.fail(job.db, kh, &job.key, job.token, &failure(&job.service, None), cx);
+            }
+        }
+        Loader::Worker | Loader::Lease => node.jobs.push(job, store.store()),
+    }
+}
+
+/// Begins to load a key, unless that is being done or must not be. Whether it did.
+pub fn start(
+    (db, key, kh): (Db, &[u8], KeyHash),
+    service: &Arc<Service>,
+    reason: Reason,
+    node: &Node,
+    store: &mut Access<'_>,
+    cx: &Cx,
+) -> bool {
+    if !can_load(service, false) || !service.policy.enabled {
+        return false;
+    }
+    let terms = terms(service);
+    let granted = store.loading(db, kh, key, cx, |slot, loading| {
+        if loading.pass_left_ms().is_some() {
+            return None;
+        }
+        let tags: Vec<u64> = slot.view().map(|view| view.tags().collect()).unwrap_or_default();
+        loading.grant(&terms, tags.into_iter()).ok()
+    });
+    let Some(granted) = granted else { return false };
+    let (service, key) = (Arc::clone(service), key.into());
+    hand_over(LoadJob { db, key, token: granted.token, reason, service, payload: None }, node, store, cx);
+    true
+}
+
+/// A worker that waits for jobs.
+#[derive(Clone, Copy, Debug)]
+struct Idle {
+    ticket: u64,
+    core: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<LoadJob>,
+    idle: VecDeque<Idle>,
+}
+
+/// Jobs for workers, by service. Their number is bounded by that of leases.
+#[derive(Default)]
+pub struct Jobs(Mutex<HashMap<Box<str>, Queue>>);
+
+impl Jobs {
+    /// Adds a job and wakes a worker for it.
+    pub fn push(&self, job: LoadJob, store: &Store) {
+        let mut queues = self.0.lock();
+        let queue = queues.entry(job.service.name.clone()).or_default();
+        queue.jobs.push_back(job);
+        queue.wake_one(store);
+    }
+
+    /// Takes the next job of one of these services, in their order.
+    pub fn pop(&self, services: &[Arc<Service>]) -> Option<LoadJob> {
+        let mut queues = self.0.lock();
+        services.iter().find_map(|service| {
+            let queue = queues.get_mut(&service.name)?;
+            let job = queue.jobs.pop_front();
+            if queue.jobs.is_empty() && queue.idle.is_empty() {
+                queues.remove(&service.name);
+            }
+            job
+        })
+    }
+
+    /// Notes that a worker waits for jobs of these services. False (and it does not) if there is one by now.
+    pub fn wait(&self, services: &[Arc<Service>], ticket: u64, core: usize) -> bool {
+        let mut queues = self.0.lock();
+        if services.iter().any(|service| queues.get(&service.name).is_some_and(|queue| !queue.jobs.is_empty())) {
+            return false;
+        }
+        for service in services {
+            queues.entry(service.name.clone()).or_default().idle.push_back(Idle { ticket, core });
+        }
+        true
+    }
+
+    /// Forgets a worker that waited; if it had been woken for a job, another one is. Whether it still waited.
+    pub fn leave(&self, services: &[Arc<Service>], ticket: u64, store: &Store) -> bool {
+        let mut queues = self.0.lock();
+        let mut waited = true;
+        for service in services {
+            let Some(queue) = queues.get_mut(&service.name) else {
+                waited = false;
+                continue;
+            };
+            let before = queue.idle.len();
+            queue.idle.retain(|idle| idle.ticket != ticket);
+            waited &= queue.idle.len() < before;
+            if !queue.jobs.is_empty() {
+                queue.wake_one(store);
+            }
+            if queue.jobs.is_empty() && queue.idle.is_empty() {
+                queues.remove(&service.name);
+            }
+        }
+        waited
+    }
+
+    /// Jobs nobody has taken yet.
+    pub fn waiting(&self) -> usize {
+        self.0.lock().values().map(|queue| queue.jobs.len()).sum()
+    }
+}
+
+impl Queue {
+    fn wake_one(&mut self, store: &Store) {
+        if let Some(Idle { ticket, core }) = self.idle.pop_front() {
+            store.wake(Woken { core, ticket, wake: Wake::Look });
+        }
+    }
+}
