@@ -98,7 +98,8 @@ struct ByPrefix {
 }
 
 impl Registry {
-    fn of(definitions: impl IntoIterator<Item = Service>, cores: usize) -> Self {
+    /// `books`: stats and bulkhead of the service of all keys, which is there without a definition too.
+    fn of(definitions: impl IntoIterator<Item = Service>, books: (Arc<ServiceStats>, Arc<Bulkhead>)) -> Self {
         let mut all: Vec<Service> = definitions.into_iter().collect();
         // Shortest prefixes first: what a longer one inherits is known then.
         all.sort_by_key(|service| service.prefix.len());
@@ -109,8 +110,8 @@ impl Registry {
                 db: Db(0),
                 own: BTreeMap::new(),
                 policy: Policy::new(|name| default_of(name)),
-                stats: Arc::new(ServiceStats::new(cores)),
-                bulkhead: Arc::new(Bulkhead::new(0)),
+                stats: books.0,
+                bulkhead: books.1,
             }),
             by_name: BTreeMap::new(),
             by_prefix: (0..DATABASES).map(|_| ByPrefix::default()).collect(),
@@ -119,7 +120,6 @@ impl Registry {
             let mut texts = registry.merged(service.db, &service.prefix);
             service.own.iter().for_each(|(field, text)| texts[*field] = text.clone());
             service.policy = Policy::new(|name| &texts[fields::find(name.as_bytes()).expect("a field of the table")]);
-            service.bulkhead.set_most(service.policy.max_loads);
             let service = Arc::new(service);
             if &*service.name == GLOBAL {
                 registry.global = Arc::clone(&service);
@@ -133,6 +133,10 @@ impl Registry {
             registry.by_name.insert(service.name.clone(), service);
         }
         registry
+    }
+
+    fn global_books(&self) -> (Arc<ServiceStats>, Arc<Bulkhead>) {
+        (Arc::clone(&self.global.stats), Arc::clone(&self.global.bulkhead))
     }
 
     /// The services whose prefixes a key begins with, longest first, the global one last.
@@ -187,8 +191,8 @@ pub struct Definition {
     pub prefix: Option<Box<[u8]>>,
     /// Their database.
     pub db: Option<Db>,
-    /// Fields by index, in their usual form.
-    pub fields: BTreeMap<usize, Box<str>>,
+    /// Fields by index, in their usual form; `None` = from now on inherited.
+    pub fields: BTreeMap<usize, Option<Box<str>>>,
 }
 
 /// See the module's text.
@@ -207,7 +211,8 @@ pub struct Services {
 impl Services {
     /// None but the global one.
     pub fn new(cores: usize) -> Self {
-        let registry = ArcSwap::from_pointee(Registry::of([], cores));
+        let registry =
+            ArcSwap::from_pointee(Registry::of([], (Arc::new(ServiceStats::new(cores)), Arc::new(Bulkhead::new(0)))));
         Self {
             registry,
             has_defaults: AtomicBool::new(false),
@@ -232,6 +237,9 @@ impl Services {
     fn put(&self, registry: Registry) {
         let has_defaults = registry.all().any(|service| service.policy.defaults);
         let has_loaders = registry.all().any(|service| service.policy.loader != Loader::Lease);
+        for service in registry.with_global() {
+            service.bulkhead.set_most(service.policy.max_loads);
+        }
         self.registry.store(Arc::new(registry));
         self.has_defaults.store(has_defaults, Ordering::Relaxed);
         self.has_loaders.store(has_loaders, Ordering::Relaxed);
@@ -273,15 +281,26 @@ impl Services {
                 if registry.by_name.len() >= MAX_SERVICES {
                     return Err(Unfit::TooMany);
                 }
-                let (name, prefix) = (name.into(), prefix);
-                let db = if name == Box::from(GLOBAL) { Db(0) } else { db };
-                Service { name, prefix, db, own: BTreeMap::new(), ..self.fresh(&registry) }
+                let is_global = name == GLOBAL;
+                let (stats, bulkhead) = if is_global {
+                    registry.global_books()
+                } else {
+                    (Arc::new(ServiceStats::new(self.cores)), Arc::new(Bulkhead::new(0)))
+                };
+                let db = if is_global { Db(0) } else { db };
+                let policy = registry.global.policy.clone();
+                Service { name: name.into(), prefix, db, own: BTreeMap::new(), policy, stats, bulkhead }
             }
         };
-        service.own.extend(definition.fields);
+        for (field, text) in definition.fields {
+            match text {
+                Some(text) => service.own.insert(field, text),
+                None => service.own.remove(&field),
+            };
+        }
         let name = service.name.clone();
         let others = registry.all().filter(|other| other.name != name).map(|other| Service::clone(other));
-        let new = Registry::of(others.chain([service]), self.cores);
+        let new = Registry::of(others.chain([service]), registry.global_books());
         if new.all().any(|service| fields::Given::of(&service.policy).lifetimes(&service.policy).is_none()) {
             return Err(Unfit::Windows);
         }
@@ -294,14 +313,6 @@ impl Services {
         Ok(())
     }
 
-    fn fresh(&self, registry: &Registry) -> Service {
-        Service {
-            stats: Arc::new(ServiceStats::new(self.cores)),
-            bulkhead: Arc::new(Bulkhead::new(0)),
-            ..Service::clone(&registry.global)
-        }
-    }
-
     /// Forgets a service; whether there was one.
     pub fn remove(&self, name: &[u8]) -> bool {
         let _change = self.change.lock();
@@ -310,7 +321,7 @@ impl Services {
             return false;
         };
         let others = registry.all().filter(|other| &*other.name != name).map(|other| Service::clone(other));
-        self.put(Registry::of(others, self.cores));
+        self.put(Registry::of(others, registry.global_books()));
         true
     }
 }

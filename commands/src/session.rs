@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use protocol::{OwnedRequest, Protocol};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use storage::{Access, Cx, Db, Watch};
+use storage::{Access, Cx, Db, LoadKey, Watch};
 
 /// State of one connection.
 pub struct Session {
@@ -34,16 +34,17 @@ pub struct Session {
 
 /// A lease of a connection.
 pub struct HeldLease {
-    /// Where its key is.
-    pub db: Db,
     /// Its key.
-    pub key: Box<[u8]>,
+    pub key: LoadKey,
     /// Its number.
     pub token: u64,
+    /// When it has ended by itself, steady ms.
+    pub ends_ms: u64,
 }
 
-/// Leases a connection remembers; of more the oldest are left to expire.
-const MAX_HELD_LEASES: usize = 1024;
+/// Leases a connection remembers, and bytes of their keys; of more the oldest are left to expire.
+const MAX_HELD_LEASES: usize = 256;
+const MAX_HELD_BYTES: usize = 64 * 1024;
 
 /// Which replies are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,12 +106,17 @@ impl Session {
         }
     }
 
-    /// Remembers a lease to be released at the end.
-    pub fn hold_lease(&mut self, lease: HeldLease) {
-        if self.leases.len() == MAX_HELD_LEASES {
+    /// Remembers a lease to be released at the end. It may be answered by another connection, which this one does not see.
+    pub fn hold_lease(&mut self, lease: HeldLease, cx: &Cx) {
+        self.leases.retain(|held| held.ends_ms > cx.steady_ms);
+        self.leases.push_back(lease);
+        while self.leases.len() > MAX_HELD_LEASES || self.held_lease_bytes() > MAX_HELD_BYTES {
             self.leases.pop_front();
         }
-        self.leases.push_back(lease);
+    }
+
+    fn held_lease_bytes(&self) -> usize {
+        self.leases.iter().map(|lease| lease.key.bytes()).sum()
     }
 
     /// Forgets a lease: it was answered.
@@ -125,11 +131,15 @@ impl Session {
 
     /// Releases all leases that were granted to this connection: it has ended, or begins anew.
     pub fn release_leases(&mut self, store: &mut Access<'_>, cx: &Cx) {
-        for HeldLease { db, key, token } in self.leases.drain(..) {
-            let kh = store.hash(&key);
-            store.release(db, kh, &key, token, cx);
+        for HeldLease { key, token, .. } in self.leases.drain(..) {
+            store.decline(token, &key, cx);
         }
         self.leases = VecDeque::new();
+    }
+
+    /// Bytes of its transaction and of the leases it remembers.
+    pub fn held_bytes(&self) -> usize {
+        self.queued_bytes() + size_of::<HeldLease>() * self.leases.capacity() + self.held_lease_bytes()
     }
 
     /// Bytes queued in a transaction.

@@ -409,7 +409,13 @@ impl<'s> Access<'s> {
         self.exclusively(|access| {
             let store = access.store;
             let tables = [store.physical(a), store.physical(b)];
-            access.fold_stripes((), |(), stripe| stripe.touch_watched(&[a, b], &tables, store.placing()));
+            access.fold_stripes((), |(), stripe| {
+                stripe.touch_watched(&[a, b], &tables, store.placing());
+                // Who waits for a load of one of them waits for the other from now on.
+                if let Some(loads) = &mut stripe.loads {
+                    loads.restart_waiters(&tables, store);
+                }
+            });
             store.swap_databases(a, b);
         });
     }
@@ -439,7 +445,7 @@ impl<'s> Access<'s> {
                 if let Some((pass, target)) = store.log.pass()
                     && stripe.swept != pass
                 {
-                    if sweep(stripe, (pass, target), store) {
+                    if sweep(stripe, (pass, target), cx, store) {
                         swept = Some((target, stripe.loads.as_ref().and_then(|loads| loads.oldest_stamp())));
                     } else {
                         done = false;
@@ -483,10 +489,10 @@ impl<'s> Access<'s> {
 }
 
 /// A step of the revoke sweeper in one stripe; whether all is swept there, which is then to be noted in the log.
-pub(crate) fn sweep(stripe: &mut Stripe, (pass, target): (u64, u64), store: &Store) -> bool {
+pub(crate) fn sweep(stripe: &mut Stripe, (pass, target): (u64, u64), cx: &Cx, store: &Store) -> bool {
     let mut swept = true;
     for physical in stripe.occupied() {
-        swept &= stripe.with_table(physical, &store.memory, |table| table.sweep(target, store.env(physical)));
+        swept &= stripe.with_table(physical, &store.memory, |table| table.sweep(target, cx, store.env(physical)));
     }
     if swept {
         stripe.swept = pass;

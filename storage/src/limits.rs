@@ -94,9 +94,9 @@ pub const MAX_TAGS: usize = 64;
 /// Longest validator (ETag) kept with an entry, bytes.
 pub const MAX_VALIDATOR_BYTES: usize = 1024;
 
-/// Bytes booked for the loading of a key, its name not counted, and for each waiter: what the maps and queues take.
-pub const LEASE_BYTES: usize = 384;
-/// See [`LEASE_BYTES`].
+/// Bytes booked for the loading of a key, its name and tags not counted, and for each waiter: what maps and queues take.
+pub const LOAD_BYTES: usize = 640;
+/// See [`LOAD_BYTES`].
 pub const WAITER_BYTES: usize = 128;
 
 /// Bytes that all of them may take, unless set otherwise: half a million waiters.

@@ -5,7 +5,7 @@ use crate::ext::{OwnedExt, Tags, Windows};
 use crate::hash::KeyHash;
 use crate::limits::{INLINE_VALUE_BYTES, MAX_TAGS};
 use crate::loads::{Denied, Failure, Load, State};
-use crate::revoke::{Found, Softened, earlier};
+use crate::revoke::{Found, Soft, Softs};
 use crate::side::{LoadKey, Loaded, Terms, Wake, Woken};
 use crate::slot::{Slot, new_version};
 use crate::store::Store;
@@ -39,6 +39,17 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
+    /// Those with which a value was stored; without limit where that is not known.
+    fn of(deadline: Option<Millis>, windows: &Windows) -> Self {
+        let ms = |end: Option<Millis>| Some(end?.0.saturating_sub(windows.stored_at?.0));
+        Self {
+            fresh_ms: ms(windows.fresh_until),
+            stale_ms: ms(deadline),
+            retain_ms: ms(windows.retain_until),
+            refresh: windows.refresh,
+        }
+    }
+
     /// Deadline and windows of a value stored now.
     fn from(self, cx: &Cx, load_ms: u64) -> (Option<Millis>, Windows) {
         let end = |ms: Option<u64>| ms.map(|ms| Millis(cx.now.0.saturating_add(ms)));
@@ -75,8 +86,8 @@ pub enum Fill<'a> {
     },
     /// The copy at hand is still right.
     Same {
-        /// How long it counts from now on.
-        lifetimes: Lifetimes,
+        /// How long it counts from now on; `None` = as long as it did when it was stored.
+        lifetimes: Option<Lifetimes>,
         /// A new validator, if not the old one.
         validator: Option<&'a [u8]>,
     },
@@ -100,6 +111,8 @@ pub enum Filled {
     Superseded,
     /// The token names no lease of this key. Nothing changed.
     NoLease,
+    /// It is not: there is no memory for it.
+    NoRoom,
     /// There is no copy to be confirmed any more. The lease stays: the value itself is to be loaded.
     Gone,
 }
@@ -142,7 +155,12 @@ impl Access<'_> {
 
     /// Answers the lease of `token`; gives what became of it, and how long the load took, ms.
     pub fn fill(&mut self, db: Db, kh: KeyHash, key: &[u8], token: u64, fill: Fill<'_>, cx: &Cx) -> (Filled, u64) {
-        self.loading(db, kh, key, cx, |slot, loading| loading.fill(slot, token, fill))
+        // Whoever waits gets the value even where it cannot be kept.
+        let has_room = match &fill {
+            Fill::Value { value, .. } => self.make_room(Some(kh), value.len() as u64, cx),
+            _ => true,
+        };
+        self.loading(db, kh, key, cx, |slot, loading| loading.fill(slot, token, fill, has_room))
     }
 
     /// Gives the lease of `token` up after a failure. Gives how many waiters were told or handed the load, or `None` if
@@ -181,13 +199,7 @@ impl Access<'_> {
 
     /// Makes a lease last for so many ms from now on, as far as its terms allow; false if its result would not be stored.
     pub fn renew(&mut self, db: Db, kh: KeyHash, key: &[u8], token: u64, ms: u64, cx: &Cx) -> bool {
-        self.loading(db, kh, key, cx, |_, loading| match loading.load.lease(token) {
-            Some(lease) if lease.state == State::Live => {
-                lease.expires_ms = cx.steady_ms.saturating_add(ms).min(lease.ends_ms);
-                true
-            }
-            _ => false,
-        })
+        self.loading(db, kh, key, cx, |_, loading| loading.load.lease(token).is_some_and(|lease| lease.renew(ms, cx)))
     }
 
     /// Takes a waiter out of its queue; false if it was woken already.
@@ -196,12 +208,17 @@ impl Access<'_> {
     }
 
     /// To be called by a waiter at the time it was given: lets the first one load if nobody does any more. Gives when to
-    /// look again; `None` if this waiter was woken.
-    pub fn look(&mut self, db: Db, kh: KeyHash, key: &[u8], ticket: u64, cx: &Cx) -> Option<u64> {
+    /// look again.
+    pub fn look(&mut self, db: Db, kh: KeyHash, key: &[u8], cx: &Cx) -> u64 {
         self.loading(db, kh, key, cx, |_, loading| {
             loading.promote();
-            loading.load.next_look_ms(ticket, cx)
+            loading.load.next_look_ms(cx)
         })
+    }
+
+    /// The key as it is now, whatever its database is exchanged with later.
+    pub fn load_key(&self, db: Db, key: &[u8]) -> LoadKey {
+        LoadKey { table: self.store().physical(db), key: key.into() }
     }
 }
 
@@ -226,14 +243,20 @@ impl Loading<'_> {
         (self.load.leases(), self.load.waiters())
     }
 
-    /// Makes the key stale, and what is being loaded for it: served until then at most.
-    pub fn soften(&mut self, slot: Slot<'_>, until: Option<Millis>) {
-        let softened = Softened { fresh_until: self.cx.now, stale_until: until };
+    /// Makes the key stale, and what is being loaded for it: served for at most so many ms from now on, or without that
+    /// for as long as it would have been stale anyway.
+    pub fn soften(&mut self, slot: Slot<'_>, stale_for: Option<u64>) {
+        let soft = Soft::new(self.store.log.epoch(), self.cx.now, stale_for);
+        self.store.log.note_softened(self.cx.now);
         if let Some(lease) = self.load.live_mut() {
-            lease.soft = Some(softened.with(lease.soft));
+            lease.soft.push(soft);
         }
         match slot {
-            Slot::Live(live) => live.soften(softened),
+            Slot::Live(live) => {
+                let mut softs = Softs::default();
+                softs.push(soft);
+                live.soften(&softs);
+            }
             // A known absence is not fresh any more either.
             slot => {
                 if slot.view().is_some_and(|view| view.phase == Phase::Absent) {
@@ -274,7 +297,7 @@ impl Loading<'_> {
         self.load.promote(self.store.log.epoch(), (self.table, self.key), self.cx, &self.store.side);
     }
 
-    fn fill(&mut self, slot: Slot<'_>, token: u64, fill: Fill<'_>) -> (Filled, u64) {
+    fn fill(&mut self, slot: Slot<'_>, token: u64, fill: Fill<'_>, has_room: bool) -> (Filled, u64) {
         let Some(mut lease) = self.load.take_lease(token) else { return (Filled::NoLease, 0) };
         let load_ms = self.cx.steady_ms.saturating_sub(lease.granted_ms);
         // Read before anything is matched: what comes meanwhile is not covered by a stamp of this epoch.
@@ -285,11 +308,8 @@ impl Loading<'_> {
             Fill::Absent { .. } | Fill::NoStore { .. } => lease.tags.clone(),
         };
         let log = &self.store.log;
-        let found = log.judge_since(self.table, self.key, tags.iter().copied(), lease.stamp, self.log_held);
-        let found = match lease.soft {
-            Some(soft) => Found { soft: Some(soft.with(found.soft)), ..found },
-            None => found,
-        };
+        let mut found = log.judge_since(self.table, self.key, tags.iter().copied(), lease.stamp, self.log_held);
+        found.soft.add_all(&lease.soft);
         let state = match lease.state {
             State::Live if found.is_hard => State::Doomed,
             state => state,
@@ -308,7 +328,8 @@ impl Loading<'_> {
         let (filled, wake) = match state {
             State::Superseded => (Filled::Superseded, None),
             State::Doomed => (Filled::Revoked, Some(self.unstored(fill, load_ms))),
-            State::Live => self.store(slot, fill, &tags, found, epoch, load_ms),
+            State::Live if !has_room => (Filled::NoRoom, Some(self.unstored(fill, load_ms))),
+            State::Live => self.store(slot, fill, &tags, &found, epoch, load_ms),
         };
         if let Some(wake) = wake {
             let marks = log.hard_marks(self.table, self.key, tags.iter().copied(), self.log_held);
@@ -346,11 +367,11 @@ impl Loading<'_> {
         slot: Slot<'_>,
         fill: Fill<'_>,
         tags: &Tags,
-        found: Found,
+        found: &Found,
         epoch: u64,
         load_ms: u64,
     ) -> (Filled, Option<Wake>) {
-        let filled = if found.soft.is_some() { Filled::Stale } else { Filled::Stored };
+        let filled = if found.soft.is_empty() { Filled::Stored } else { Filled::Stale };
         let (value, lifetimes, validator) = match fill {
             Fill::NoStore { pass_ms } => {
                 self.load.succeeded();
@@ -359,7 +380,7 @@ impl Loading<'_> {
             }
             Fill::Absent { fresh_ms } => {
                 self.load.succeeded();
-                let until = if found.soft.is_some() {
+                let until = if !found.soft.is_empty() {
                     slot.remove();
                     Some(self.cx.now)
                 } else {
@@ -370,6 +391,7 @@ impl Loading<'_> {
             Fill::Value { value, lifetimes, validator, .. } => (value, lifetimes, Box::from(validator)),
             Fill::Same { lifetimes, validator } => {
                 let view = slot.view().expect("a copy was found");
+                let lifetimes = lifetimes.unwrap_or_else(|| Lifetimes::of(view.deadline(), &view.windows()));
                 let validator = validator.unwrap_or(view.validator()).into();
                 let copy = view.value().into_owned();
                 let stored = self.store_value(slot, copy.as_new(), lifetimes, tags, validator, found, epoch, load_ms);
@@ -388,18 +410,13 @@ impl Loading<'_> {
         lifetimes: Lifetimes,
         tags: &Tags,
         validator: Box<[u8]>,
-        found: Found,
+        found: &Found,
         epoch: u64,
         load_ms: u64,
     ) -> Wake {
         self.load.succeeded();
-        let (mut deadline, mut windows) = lifetimes.from(self.cx, load_ms);
-        if let Some(soft) = found.soft {
-            let old = deadline;
-            deadline = earlier(old, soft.stale_until);
-            windows.fresh_until = earlier(windows.fresh_until, Some(soft.fresh_until));
-            windows = windows.with_deadline(old, deadline);
-        }
+        let (deadline, windows) = lifetimes.from(self.cx, load_ms);
+        let (deadline, windows) = found.soft.apply(deadline, windows);
         let ext = OwnedExt {
             stamp: Some(epoch as u32),
             windows: Some(windows),

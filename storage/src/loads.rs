@@ -9,14 +9,15 @@
 //! None of this is a key: it is neither persisted nor replicated, and ends by itself. Times are of the steady clock, ms.
 
 use crate::ext::Tags;
-use crate::limits::{LEASE_BYTES, MAX_RUNNING_LOADS, WAITER_BYTES};
-use crate::revoke::Softened;
-use crate::side::{LoadKey, Permit, Side, Terms, Wake, Woken};
+use crate::limits::{LOAD_BYTES, MAX_RUNNING_LOADS, WAITER_BYTES};
+use crate::revoke::Softs;
+use crate::side::{Bulkhead, LoadKey, Permit, Side, Terms, Wake, Woken};
 use crate::store::Store;
 use crate::stripe::Physical;
 use crate::time::Cx;
 use smallvec::SmallVec;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 /// The right to load a key.
 #[derive(Debug)]
@@ -32,10 +33,11 @@ pub(crate) struct Lease {
     /// How often the key had been written or deleted when it was granted.
     changes: u64,
     /// What a soft revoke of the key alone makes of the result.
-    pub soft: Option<Softened>,
+    pub soft: Softs,
     /// Tags of the entry it refreshes, for finding out early that it is doomed.
     pub tags: Tags,
     permit: Option<Permit>,
+    bulkhead: Arc<Bulkhead>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +50,22 @@ pub(crate) enum State {
 impl Lease {
     /// What it loads from here on is as good as if it was granted now.
     pub fn begin_anew(&mut self, epoch: u64, load: &Load) {
-        (self.state, self.stamp, self.soft, self.changes) = (State::Live, epoch, None, load.changes);
+        (self.state, self.stamp, self.soft, self.changes) = (State::Live, epoch, Softs::default(), load.changes);
+    }
+
+    /// Makes it last for so many ms from now on, as far as its terms allow. False if that is of no use, or there is no room
+    /// for it any more.
+    pub fn renew(&mut self, ms: u64, cx: &Cx) -> bool {
+        if self.state != State::Live {
+            return false;
+        }
+        if self.permit.is_none() {
+            self.permit = self.bulkhead.enter();
+        }
+        if self.permit.is_some() {
+            self.expires_ms = cx.steady_ms.saturating_add(ms).min(self.ends_ms);
+        }
+        self.permit.is_some()
     }
 
     fn runs(&self, now_ms: u64) -> bool {
@@ -139,7 +156,12 @@ fn name(table: Physical, key: &[u8]) -> Name {
 #[derive(Default)]
 pub(crate) struct Loads {
     by_key: HashMap<Name, Load>,
+    /// When it was last tended, steady ms.
+    tended_ms: u64,
 }
+
+/// Least time between two rounds over all loads of a stripe, ms.
+const TEND_MS: u64 = 100;
 
 impl Loads {
     /// Takes out what there is about a key, to be [put back](Self::put).
@@ -149,11 +171,8 @@ impl Loads {
 
     /// Puts back what was taken, unless it says nothing any more.
     pub fn put(&mut self, table: Physical, key: &[u8], mut load: Load, store: &Store) {
-        let idle = load.is_idle();
-        let bytes = if idle { 0 } else { load.bytes() + key.len() };
-        store.side.book(bytes as i64 - load.booked as i64, &store.memory);
-        load.booked = bytes;
-        if !idle {
+        load.rebook(key.len(), store);
+        if !load.is_idle() {
             self.by_key.insert(name(table, key), load);
         }
     }
@@ -178,11 +197,33 @@ impl Loads {
         self.drop_idle(store);
     }
 
+    /// Has all who wait for loads of these tables begin anew.
+    pub fn restart_waiters(&mut self, tables: &[Physical], store: &Store) {
+        for (name, load) in &mut self.by_key {
+            if tables.iter().any(|table| table.0 == name[0]) {
+                load.deliver_written(&Wake::Look, &store.side);
+                load.rebook(name.len() - 1, store);
+            }
+        }
+        self.drop_idle(store);
+    }
+
     /// Ends what has come to its end, and lets waiters load whose lease has expired.
     pub fn tend(&mut self, epoch: u64, cx: &Cx, store: &Store) {
+        // A tick may come by many times in a row.
+        if cx.steady_ms < self.tended_ms + TEND_MS {
+            return;
+        }
+        self.tended_ms = cx.steady_ms;
+        let is_tight = store.side.is_tight();
         for (name, load) in &mut self.by_key {
             load.tend(cx);
+            if is_tight {
+                // Their results would still be taken, but room for others is worth more.
+                load.leases.retain(|lease| lease.runs(cx.steady_ms));
+            }
             load.promote(epoch, (Physical(name[0]), &name[1..]), cx, &store.side);
+            load.rebook(name.len() - 1, store);
         }
         self.drop_idle(store);
     }
@@ -222,8 +263,16 @@ impl Load {
         store.side.book(-(self.booked as i64), &store.memory);
     }
 
+    /// Books what it takes now.
+    fn rebook(&mut self, key_len: usize, store: &Store) {
+        let bytes = if self.is_idle() { 0 } else { self.bytes() + key_len };
+        store.side.book(bytes as i64 - self.booked as i64, &store.memory);
+        self.booked = bytes;
+    }
+
     fn bytes(&self) -> usize {
-        LEASE_BYTES + self.waiters.len() * WAITER_BYTES
+        let tags: usize = self.leases.iter().map(|lease| lease.tags.len() * size_of::<u64>()).sum();
+        LOAD_BYTES + tags + self.waiters.len() * WAITER_BYTES
     }
 
     /// Forgets what time has ended.
@@ -312,7 +361,7 @@ impl Load {
         if let Some(denied) = self.denied(cx) {
             return Err(denied);
         }
-        if self.is_idle() && !side.has_room(LEASE_BYTES + key.len()) {
+        if self.is_idle() && !side.has_room(LOAD_BYTES + key.len()) {
             return Err(Denied::Full);
         }
         let permit = terms.permit().ok_or(Denied::Full)?;
@@ -326,10 +375,11 @@ impl Load {
             expires_ms: cx.steady_ms.saturating_add(terms.lease_ms),
             ends_ms: cx.steady_ms.saturating_add(terms.lease_max_ms.max(terms.lease_ms)),
             state: State::Live,
-            soft: None,
+            soft: Softs::default(),
             changes: self.changes,
             tags,
             permit: Some(permit),
+            bulkhead: Arc::clone(&terms.bulkhead),
         });
         Ok(token)
     }
@@ -358,10 +408,9 @@ impl Load {
         at.is_some_and(|at| self.waiters.remove(at).is_some())
     }
 
-    /// When a waiter that is still there should look again.
-    pub fn next_look_ms(&self, ticket: u64, cx: &Cx) -> Option<u64> {
-        let waits = self.waiters.iter().any(|waiter| waiter.ticket == ticket);
-        waits.then(|| self.look_at_ms(self.live(cx).map_or(0, |lease| lease.expires_ms), cx))
+    /// When somebody who waits should look again.
+    pub fn next_look_ms(&self, cx: &Cx) -> u64 {
+        self.look_at_ms(self.live(cx).map_or(0, |lease| lease.expires_ms), cx)
     }
 
     /// Lets the first waiter load, if somebody waits and nobody loads.

@@ -25,6 +25,7 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering, RwLock, RwLockReadGuard};
 use crate::time::Millis;
 use records::{Dropped, Records};
 use smallvec::SmallVec;
+pub(crate) use soft::{Soft, Softs};
 use std::collections::HashMap;
 
 /// What a group revoke names.
@@ -49,8 +50,9 @@ pub enum Mode {
     Soft {
         /// Since when: the time of the revoke.
         at: Millis,
-        /// They are served until then at most; `None` = as long as before.
-        until: Option<Millis>,
+        /// They are served for at most so many ms from then on; `None` = for as long as they would have been stale anyway,
+        /// and those without an end without one.
+        stale_for: Option<u64>,
     },
 }
 
@@ -90,7 +92,7 @@ impl Selector<'_> {
 }
 
 /// What the log says of an entry.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Verdict {
     pub found: Found,
     /// The epoch as far as it was judged.
@@ -100,43 +102,18 @@ pub(crate) struct Verdict {
 }
 
 /// What records later than some epoch, and matching something, say together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
     /// The latest of their epochs; 0 = there are none.
     pub latest: u64,
     /// One of them is hard.
     pub is_hard: bool,
-    /// What the soft ones make of the entry.
-    pub soft: Option<Softened>,
-}
-
-/// Ends that soft revokes set to an entry's windows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Softened {
-    pub fresh_until: Millis,
-    pub stale_until: Option<Millis>,
-}
-
-impl Softened {
-    /// Both together.
-    pub fn with(self, other: Option<Self>) -> Self {
-        other.map_or(self, |other| Self {
-            fresh_until: self.fresh_until.min(other.fresh_until),
-            stale_until: earlier(self.stale_until, other.stale_until),
-        })
-    }
-}
-
-/// The earlier of two ends, of which `None` = never.
-pub(crate) fn earlier(a: Option<Millis>, b: Option<Millis>) -> Option<Millis> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
+    /// The soft ones.
+    pub soft: Softs,
 }
 
 /// A search for matching records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Search {
     /// The epochs looked at first show that there is none.
     Needless,
@@ -161,6 +138,8 @@ struct Seen {
     records: AtomicUsize,
     /// Epoch of the latest record that names no tag, by table.
     last_by_key: [AtomicU64; DATABASES],
+    /// Time of the latest soft revoke.
+    softened_ms: AtomicU64,
     /// Epoch of the latest revoke; published last.
     epoch: AtomicU64,
 }
@@ -224,6 +203,18 @@ impl RevokeLog {
         self.seen.0.epoch.load(Ordering::Acquire)
     }
 
+    /// The time of the latest soft revoke: no command that begins after its reply may be told an earlier one, whatever its
+    /// core last read from the clock, and wherever the clock was set.
+    #[inline]
+    pub fn softened_at(&self) -> Millis {
+        Millis(self.seen.0.softened_ms.load(Ordering::Acquire))
+    }
+
+    /// Notes a soft revoke of one key.
+    pub fn note_softened(&self, at: Millis) {
+        self.seen.0.softened_ms.fetch_max(at.0, Ordering::AcqRel);
+    }
+
     /// Records not yet dropped.
     pub fn records(&self) -> usize {
         self.seen.0.records.load(Ordering::Relaxed)
@@ -274,6 +265,9 @@ impl RevokeLog {
             first_look.store(epoch, Ordering::Release);
         }
         memory.charge_outside((log.bytes - before) as i64);
+        if let Mode::Soft { at, .. } = mode {
+            self.seen.0.softened_ms.fetch_max(at.0, Ordering::AcqRel);
+        }
         // Last: who reads it finds the records.
         self.seen.0.epoch.store(epoch, Ordering::Release);
         Ok(epoch)
@@ -297,7 +291,10 @@ impl RevokeLog {
         let since = ext.stamp().map_or(base, |stamp| self.widened(stamp));
         match self.search(table, record.key(), ext.tags(), since, held) {
             Search::Needless => Verdict { found: Found::default(), epoch, restamp: false },
-            Search::Done(found) => Verdict { found, epoch, restamp: found.latest == 0 && ext.stamp().is_some() },
+            Search::Done(found) => {
+                let restamp = found.latest == 0 && ext.stamp().is_some();
+                Verdict { found, epoch, restamp }
+            }
         }
     }
 
@@ -374,7 +371,7 @@ impl RevokeLog {
         if is_due() {
             self.stripes_left.store(stripes, Ordering::Relaxed);
             self.floor.store(u64::MAX, Ordering::Relaxed);
-            self.pass.fetch_add(1, Ordering::Relaxed);
+            self.pass.fetch_add(1, Ordering::AcqRel);
             self.target.store(self.epoch(), Ordering::Release);
         }
     }
@@ -385,11 +382,13 @@ impl RevokeLog {
     }
 
     /// The pass under way: its number, and the epoch it brings all segments to. To be read with the lock of the stripe to
-    /// be swept, whose part keeps the pass from ending.
+    /// be swept: while that has not done its part the pass does not end.
     #[inline]
     pub fn pass(&self) -> Option<(u64, u64)> {
+        // Both of one pass: a stripe may be done with its part, and the next pass begin, between the two.
+        let pass = self.pass.load(Ordering::Acquire);
         let target = self.target.load(Ordering::Acquire);
-        (target > 0).then(|| (self.pass.load(Ordering::Relaxed), target))
+        (target > 0 && self.pass.load(Ordering::Acquire) == pass).then_some((pass, target))
     }
 
     /// Notes that one more stripe was swept to `target`; the last one drops the records up to it, but for those later than
@@ -418,5 +417,6 @@ impl RevokeLog {
 }
 
 mod records;
+mod soft;
 #[cfg(test)]
 mod tests;

@@ -140,7 +140,7 @@ impl Hunt<'_> {
     /// Frees what was revoked in the next few segments, if the sweeper is under way.
     fn sweep(&self, table: &mut Table, physical: Physical) {
         if let Some((_, target)) = self.store.log.pass() {
-            (0..SWEEPS_PER_WRITE).find(|_| table.sweep(target, self.env(physical)));
+            (0..SWEEPS_PER_WRITE).find(|_| table.sweep(target, self.cx, self.env(physical)));
         }
     }
 

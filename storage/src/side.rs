@@ -33,7 +33,7 @@ impl Bulkhead {
         self.running.load(Ordering::Relaxed)
     }
 
-    fn enter(self: &Arc<Self>) -> Option<Permit> {
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Permit> {
         let most = self.most.load(Ordering::Relaxed);
         let before = self.running.fetch_add(1, Ordering::Relaxed);
         let permit = Permit(Arc::clone(self));
@@ -106,6 +106,13 @@ pub struct LoadKey {
     pub(crate) key: Box<[u8]>,
 }
 
+impl LoadKey {
+    /// Bytes of it.
+    pub fn bytes(&self) -> usize {
+        self.key.len()
+    }
+}
+
 /// What a waiter is told.
 #[derive(Clone, Debug)]
 pub enum Wake {
@@ -176,6 +183,11 @@ impl Side {
 
     pub fn set_limit(&self, bytes: usize) {
         self.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether more than half of the room is taken.
+    pub fn is_tight(&self) -> bool {
+        self.bytes() > self.limit.load(Ordering::Relaxed) / 2
     }
 
     pub fn has_room(&self, bytes: usize) -> bool {

@@ -10,7 +10,7 @@ use crate::hash::Place;
 use crate::index::FREQ_MAX;
 use crate::limits::{INLINE_VALUE_BYTES, MAX_KEY_BYTES, MAX_TAGS};
 use crate::record::{NewRecord, Record};
-use crate::revoke::Softened;
+use crate::revoke::Softs;
 use crate::table::{At, Death, Done, Env, Table, is_past};
 use crate::time::{Cx, Millis, draw};
 use crate::value::{Kind, NewValue, Value};
@@ -25,7 +25,7 @@ pub enum Slot<'a> {
 }
 
 /// The deadline of a record that says there is no value.
-const LONG_AGO: Millis = Millis(0);
+pub(crate) const LONG_AGO: Millis = Millis(0);
 
 /// The key a slot is about, with all that changing it needs.
 pub(crate) struct Target<'a> {
@@ -136,7 +136,8 @@ impl<'a> Slot<'a> {
             Self::Vacant(vacant) => vacant.target.cx,
         };
         if is_past(deadline, cx) && is_past(retain_until, cx) {
-            self.remove();
+            // Nothing of it is to be kept: the key is deleted.
+            self.delete();
             return;
         }
         match self {
@@ -289,10 +290,9 @@ impl LiveRef<'_> {
         if self.tags().eq(tags.iter().copied()) {
             return;
         }
+        let Some(stamp) = self.judged_again() else { return };
         let mut ext: OwnedExt = self.record().ext().into();
         if !tags.is_empty() {
-            // Judged anew: a revoke that came since the entry was found must not be older than its new stamp.
-            let Some(stamp) = self.target.table.stamp_now(self.at, self.target.env) else { return };
             ext.stamp = Some(stamp);
         }
         ext.tags = tags;
@@ -301,13 +301,22 @@ impl LiveRef<'_> {
     }
 
     /// Makes it stale, as a soft revoke does.
-    pub(crate) fn soften(self, softened: Softened) {
-        let Target { table, place, env, .. } = self.target;
-        // One that a revoke meets at this very moment is left to that.
-        if let Some(stamp) = table.stamp_now(self.at, env) {
+    pub(crate) fn soften(mut self, softs: &Softs) {
+        if let Some(stamp) = self.judged_again() {
+            let Target { table, place, env, .. } = self.target;
             table.changed = true;
-            table.soften(self.at, place, softened, stamp, env);
+            table.soften(self.at, place, softs, stamp, env);
         }
+    }
+
+    /// Judges it by what was revoked since it was found: its new stamp must not hide that. `None` if it is dead by now.
+    fn judged_again(&mut self) -> Option<u32> {
+        let Target { place, cx, env, .. } = self.target;
+        // Read before: what comes meanwhile is not covered.
+        let stamp = env.log.epoch();
+        let deadline = self.deadline();
+        let death = self.target.table.look_at(&mut self.at, deadline, place, cx, env);
+        death.is_none().then_some(stamp as u32)
     }
 
     /// Changes the deadline alone, to one that lies ahead.
@@ -333,6 +342,13 @@ impl LiveRef<'_> {
             let deadline = self.deadline();
             self.put_in_place(NewValue::Int(n), deadline);
         }
+        self.edited();
+    }
+
+    /// Replaces the value by what it was edited to; all that the entry carries stays.
+    pub fn put_edited(&mut self, value: NewValue<'_>) {
+        let deadline = self.deadline();
+        self.put_in_place(value, deadline);
         self.edited();
     }
 

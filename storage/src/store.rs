@@ -15,7 +15,7 @@ use crate::side::Side;
 use crate::stripe::{Db, Physical, Stripe};
 use crate::sync::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::table::{Env, Table};
-use crate::time::draw;
+use crate::time::{Millis, draw};
 use std::collections::VecDeque;
 
 /// How to lay out a store; fixed for its life.
@@ -149,6 +149,12 @@ impl Store {
     /// Whether the sweeper has passed everything since the revoke of that epoch.
     pub fn is_swept(&self, epoch: u64) -> bool {
         self.log.is_swept(epoch)
+    }
+
+    /// No command may be told a time before this one: that of the latest soft revoke.
+    #[inline]
+    pub fn not_before(&self) -> Millis {
+        self.log.softened_at()
     }
 
     pub(crate) fn bury(&self, tables: Vec<Table>) {

@@ -2,9 +2,10 @@
 
 use crate::hash::Place;
 use crate::limits::SWEEP_SEGMENTS;
-use crate::revoke::Softened;
+use crate::revoke::Softs;
 use crate::segment::Segment;
-use crate::table::{At, Env, Table};
+use crate::table::{At, Env, Table, is_past};
+use crate::time::Cx;
 use smallvec::SmallVec;
 
 /// How sweeping a segment went.
@@ -21,7 +22,7 @@ impl Table {
     ///
     /// A segment that is swept has that epoch as its base. Splits hand it on, and merges wait until both have it, so a
     /// pass in hash order meets every entry that was there when it began.
-    pub fn sweep(&mut self, target: u64, env: Env<'_>) -> bool {
+    pub fn sweep(&mut self, target: u64, cx: &Cx, env: Env<'_>) -> bool {
         if self.swept == target {
             return true;
         }
@@ -32,7 +33,7 @@ impl Table {
             let Some((index, next)) = self.segment_from(order) else { return true };
             if self.segment(index).base < target {
                 judged += 1;
-                match self.sweep_segment(index, order, target, env) {
+                match self.sweep_segment(index, order, target, cx, env) {
                     Swept::Empty => return true,
                     Swept::Again => continue,
                     Swept::Done => {}
@@ -50,18 +51,18 @@ impl Table {
     }
 
     /// One segment, which contains the place `order`.
-    fn sweep_segment(&mut self, index: u32, order: u64, target: u64, env: Env<'_>) -> Swept {
+    fn sweep_segment(&mut self, index: u32, order: u64, target: u64, cx: &Cx, env: Env<'_>) -> Swept {
         let base = self.segment(index).base;
         let mut dead: SmallVec<[usize; 64]> = SmallVec::new();
         let mut stamped: SmallVec<[usize; 64]> = SmallVec::new();
-        let mut softened: Vec<(Box<[u8]>, Softened, u32)> = Vec::new();
+        let mut softened: Vec<(Box<[u8]>, Softs, u32)> = Vec::new();
         for (position, record) in self.segment(index).iter() {
             let verdict = env.log.judge(env.table, record, base, env.log_held);
             let found = verdict.found;
             if found.is_hard || found.latest > 0 && record.ext().is_absent() {
                 dead.push(position);
-            } else if let Some(soft) = found.soft {
-                softened.push((record.key().into(), soft, verdict.epoch as u32));
+            } else if !found.soft.is_empty() && !is_past(record.end(), cx) {
+                softened.push((record.key().into(), found.soft, verdict.epoch as u32));
             } else if env.log.is_before(record.ext().stamp(), target) {
                 stamped.push(position);
             }
@@ -71,7 +72,7 @@ impl Table {
             for (key, soft, stamp) in softened {
                 let place = env.placing.of(&key);
                 let (at, _) = self.find(place, &key).expect("nothing was removed since");
-                self.soften(at, place, soft, stamp, env);
+                self.soften(at, place, &soft, stamp, env);
             }
             return Swept::Again;
         }

@@ -10,8 +10,9 @@ use crate::limits::{MAX_DEPTH, MERGE_BYTES, MERGE_ENTRIES, MOVE_BYTES, MOVE_SEGM
 use crate::memory::vec_bytes;
 use crate::queues::Queues;
 use crate::record::{NewRecord, Record};
-use crate::revoke::{RevokeLog, Softened, Verdict, earlier};
+use crate::revoke::{RevokeLog, Softs, Verdict};
 use crate::segment::{NEVER, Placing, Segment, due_second};
+use crate::slot::{LONG_AGO, windows_of};
 use crate::stripe::Physical;
 use crate::time::{Cx, Millis};
 use crate::value::NewValue;
@@ -200,8 +201,8 @@ impl Table {
         if verdict.found.is_hard {
             return Some(Death::Revoked);
         }
-        if let Some(softened) = verdict.found.soft {
-            *at = self.soften(*at, place, softened, verdict.epoch as u32, env);
+        if !verdict.found.soft.is_empty() {
+            *at = self.soften(*at, place, &verdict.found.soft, verdict.epoch as u32, env);
             return is_past(self.record(*at).deadline(), cx).then_some(Death::Expired);
         }
         if verdict.restamp {
@@ -211,19 +212,12 @@ impl Table {
     }
 
     /// Writes to an entry what soft revokes as far as that stamp make of it; gives where it is now.
-    pub fn soften(&mut self, at: At, place: Place, softened: Softened, stamp: u32, env: Env<'_>) -> At {
+    pub fn soften(&mut self, at: At, place: Place, softs: &Softs, stamp: u32, env: Env<'_>) -> At {
         let record = self.record(at);
         let (key, value) = (record.key().to_vec(), record.value().into_owned());
-        let (old_deadline, mut ext) = (record.deadline(), OwnedExt::from(record.ext()));
-        let old = ext.windows.unwrap_or(Windows {
-            fresh_until: old_deadline,
-            retain_until: old_deadline,
-            ..Windows::default()
-        });
-        let deadline = earlier(old_deadline, softened.stale_until);
-        let fresh_until = earlier(old.fresh_until, Some(softened.fresh_until));
-        ext.windows = Some(Windows { fresh_until, ..old }.with_deadline(old_deadline, deadline));
-        ext.stamp = Some(stamp);
+        let (deadline, windows) = softs.apply(record.deadline(), windows_of(record));
+        let mut ext = OwnedExt::from(record.ext());
+        (ext.stamp, ext.windows) = (Some(stamp), Some(windows));
         self.replace(at, place, NewRecord::new(&key, value.as_new(), deadline, ext.as_new()), env)
     }
 
@@ -231,17 +225,14 @@ impl Table {
         env.log.judge(env.table, record, self.segments[segment as usize].base, env.log_held)
     }
 
-    /// The stamp with which an entry that was found live counts from now on, with other tags; `None` if it was revoked,
-    /// one way or the other, since then.
-    pub fn stamp_now(&self, at: At, env: Env<'_>) -> Option<u32> {
-        let verdict = self.judge(at.segment, self.record(at), env);
-        (verdict.found.latest == 0).then_some(verdict.epoch as u32)
-    }
-
     fn death_by_log(&self, segment: u32, record: Record<'_>, cx: &Cx, env: Env<'_>) -> Option<Death> {
         let found = self.judge(segment, record, env).found;
-        let is_over = found.soft.is_some_and(|softened| is_past(softened.stale_until, cx));
-        if found.is_hard { Some(Death::Revoked) } else { is_over.then_some(Death::Expired) }
+        let is_over = || is_past(found.soft.apply(record.deadline(), windows_of(record)).0, cx);
+        if found.is_hard {
+            Some(Death::Revoked)
+        } else {
+            (!found.soft.is_empty() && is_over()).then_some(Death::Expired)
+        }
     }
 
     /// Whether an entry past its deadline still counts for those who load: it is no older than it may be, and no hard revoke
@@ -431,13 +422,17 @@ impl Table {
 
     /// Keeps counts right after the deadline of an entry went from `old` to `new`.
     fn deadline_changed(&mut self, at: At, old: Option<Millis>, new: Option<Millis>) {
+        // The one of a record that says there is no value is none.
+        let (old, counted) = (old.filter(|old| *old > LONG_AGO), new.filter(|new| *new > LONG_AGO));
         if let Some(old) = old {
             self.expiring -= 1;
             self.deadline_sum_ms -= capped_ms(old);
         }
-        if let Some(new) = new {
+        if let Some(new) = counted {
             self.expiring += 1;
             self.deadline_sum_ms += capped_ms(new);
+        }
+        if new.is_some() {
             if let Some(end) = self.record(at).end() {
                 self.segments[at.segment as usize].note_end(end);
                 self.due = self.due.min(due_second(end));
@@ -737,7 +732,7 @@ impl Table {
                 if self.word(at).in_small() {
                     small = (small.0 + 1, small.1 + self.entry_bytes(at));
                 }
-                if let Some(deadline) = record.deadline() {
+                if let Some(deadline) = record.deadline().filter(|deadline| *deadline > LONG_AGO) {
                     expiring += 1;
                     sum += capped_ms(deadline);
                 }

@@ -70,6 +70,17 @@ impl Value<'_> {
     }
 }
 
+impl NewValue<'_> {
+    /// Bytes of the string, or of the integer as it is kept.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Shared(bytes) => bytes.len(),
+            Self::Int(_) => size_of::<i64>(),
+        }
+    }
+}
+
 impl From<NewValue<'_>> for OwnedValue {
     fn from(value: NewValue<'_>) -> Self {
         match value {

@@ -77,7 +77,7 @@ const CONTRACT: &[(&str, &str)] = &[
          swr_filled=0 swr_miss=0 swr_wait=0 swr_neg=0 swr_err=0 swr_pass=0 swr_tokens=0 swr_handed_over=0 \
          swr_coalesced=0 swr_refreshes=0 swr_renewed=0 swr_released=0 swr_parked=0 swr_timed_out=0 \
          swr_refused_waits=0 swr_fill_ok=0 swr_fill_stale=0 swr_fill_revoked=0 swr_fill_superseded=0 \
-         swr_fill_nolease=0 swr_fill_gone=0 swr_fill_nil=0 swr_fill_nostore=0 swr_failed=0 swr_load_ms=0 \
+         swr_fill_nolease=0 swr_fill_gone=0 swr_fill_oom=0 swr_fill_nil=0 swr_fill_nostore=0 swr_failed=0 swr_load_ms=0 \
          swr_set=0",
     ),
     ("Keyspace", ""),

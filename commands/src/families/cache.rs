@@ -142,9 +142,9 @@ fn revoke_named(call: &mut Call<'_, '_>, request: &Request<'_>) -> Result<usize,
     for named in &request.named {
         match (named, mode) {
             (Named::Key(key), Mode::Hard) => removed += usize::from(call.key(key, |slot, _| slot.delete())),
-            (Named::Key(key), Mode::Soft { until, .. }) => {
+            (Named::Key(key), Mode::Soft { stale_for, .. }) => {
                 let kh = call.store.hash(key);
-                call.store.loading(db, kh, key, &cx, |slot, loading| loading.soften(slot, until));
+                call.store.loading(db, kh, key, &cx, |slot, loading| loading.soften(slot, stale_for));
             }
             (Named::All, Mode::Hard) => {
                 removed += call.store.db_size(db);

@@ -115,7 +115,7 @@ fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, text]| (*name, *text)).collect();
     let settings = &call.node.settings;
     let changed = settings.set_all(&pairs).map_err(refusal)?;
-    if changed.iter().any(|row| row.name.starts_with("maxmemory")) {
+    if changed.iter().any(|row| row.name.starts_with("maxmemory") || row.name == "swr-side-memory") {
         settings.apply_memory(call.store.store());
     }
     for row in changed {

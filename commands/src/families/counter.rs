@@ -148,8 +148,7 @@ fn incrbyfloat(call: &mut Call<'_, '_>) -> Result<(), Error> {
                 if touch {
                     live.touch();
                 }
-                let deadline = live.deadline();
-                live.put(encode(sum.as_bytes()), deadline);
+                live.put_edited(encode(sum.as_bytes()));
                 sum
             }
             Slot::Vacant(vacant) => {

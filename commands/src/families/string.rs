@@ -360,7 +360,17 @@ impl Writing {
         let stale_ms = deadline.map(|deadline| deadline.0.saturating_sub(self.cx.now.0));
         let given = Given { stale_ms, ..Given::default() };
         let lifetimes = given.lifetimes(&service.policy).expect("one window is in order");
-        let lifetimes = drawn(lifetimes, &service.policy, service.stats.average_load_ms(), self.cx.seed);
+        let mut lifetimes = drawn(lifetimes, &service.policy, service.stats.average_load_ms(), self.cx.seed);
+        if deadline.is_some_and(|deadline| deadline <= self.cx.now) {
+            // Nothing of it is to be kept.
+            slot.put(value, deadline);
+            return;
+        }
+        // A time to live that was given is the hard end: jitter is for the fresh time alone.
+        if stale_ms.is_some() {
+            lifetimes.stale_ms = stale_ms;
+            lifetimes.retain_ms = lifetimes.retain_ms.map(|retain| retain.max(stale_ms.unwrap_or(0)));
+        }
         slot.put_fresh(value, lifetimes, &[], b"");
     }
 }
@@ -470,7 +480,11 @@ fn set_with_options(call: &mut Call<'_, '_>) -> Result<(), Error> {
                 (Some(Expire::Keep), Slot::Live(live)) => live.deadline(),
                 _ => None,
             };
-            writing.store(slot, value, deadline);
+            match expire {
+                // Kept as it is, even where there is none.
+                Some(Expire::Keep) => Writing { defaults: None, ..writing }.store(slot, value, deadline),
+                _ => writing.store(slot, value, deadline),
+            }
         }
         if !options.get {
             if write { reply.ok() } else { reply.null() }

@@ -99,7 +99,8 @@ pub const COMMANDS: &[Command] = &[
         wire_id: 365,
         arity: -4,
         keys: Keys::ONE,
-        flags: Flags::WRITE.and(Flags::DENYOOM),
+        // Room is made by the store: where there is none, those who wait get the value all the same.
+        flags: Flags::WRITE,
         group: Group::Swr,
         since: SINCE,
         complexity: "O(N), N being the number of tags and of readers that wait",

@@ -320,6 +320,11 @@ impl Given {
         Self { fresh_ms: policy.fresh_ms, stale_ms: policy.stale_ms, retain_ms: policy.retain_ms }
     }
 
+    /// Whether any is given.
+    pub fn is_given(&self) -> bool {
+        self.fresh_ms.or(self.stale_ms).or(self.retain_ms).is_some()
+    }
+
     /// What holds together with the windows of a service: what is not given comes from there, and gives way to what is;
     /// what neither says takes its neighbour. `None` if what is given is out of order.
     pub fn lifetimes(self, policy: &Policy) -> Option<Lifetimes> {
@@ -333,6 +338,11 @@ impl Given {
         ms[0] = ms[0].or(ms[1]);
         ms[1] = ms[1].or(ms[0]);
         ms[2] = ms[2].or(ms[1]);
+        // A copy is kept for no less than it is served.
+        if let (Some(retain), None) = (given[2], ms[1]) {
+            ms[1] = Some(retain);
+            ms[0] = Some(ms[0].map_or(retain, |fresh| fresh.min(retain)));
+        }
         // Raised to the one before it, unless it was given: then those before it are lowered.
         for n in 1..3 {
             if let (Some(before), Some(own)) = (ms[n - 1], ms[n])
@@ -408,6 +418,7 @@ mod tests {
             (none, [Some(7), None, None], Some([Some(7), Some(7), Some(7)])),
             (none, [Some(7), Some(9), None], Some([Some(7), Some(9), Some(9)])),
             (none, [Some(7), None, Some(9)], Some([Some(7), Some(7), Some(9)])),
+            (none, [None, None, Some(7)], Some([Some(7), Some(7), Some(7)])),
             (none, [Some(9), Some(7), None], None),
             (none, [None, Some(9), Some(7)], None),
             (none, [Some(9), None, Some(7)], None),

@@ -39,9 +39,9 @@ counters! {
     coalesced "Loads avoided: reads that found somebody else loading.";
     refreshes "Leases granted before a value was stale.";
     renewed "Leases renewed.";
-    released "Leases given back, by their holders or at the end of their connections.";
+    released "Leases given back unanswered by SWR.YIELD.";
     parked "Reads that waited.";
-    timed_out "Of these, those that were not answered in time.";
+    timed_out "Of these, those that were not answered in time, or unblocked.";
     refused_waits "Reads that found no room to wait.";
     fill_ok "Answers stored.";
     fill_stale "Answers stored as stale.";
@@ -49,6 +49,7 @@ counters! {
     fill_superseded "Answers refused since their key was written meanwhile.";
     fill_nolease "Answers without a lease.";
     fill_gone "Confirmations of a copy that was gone.";
+    fill_oom "Answers for which there was no memory.";
     fill_nil "Answers that there is no value.";
     fill_nostore "Answers that must not be stored.";
     failed "Failed loads.";

@@ -69,6 +69,8 @@ pub struct Connection {
     pub broken: bool,
     /// Stands in the list of connections to go on with in the next turn.
     pub carried: bool,
+    /// Stands in the list of those that wait for a time.
+    pub waiting: bool,
     /// Events the epoll set is asked for.
     pub reading: bool,
     pub writing: bool,
@@ -104,6 +106,7 @@ impl Connection {
             closing: false,
             broken: false,
             carried: false,
+            waiting: false,
             reading: true,
             writing: false,
             above_soft_since_ms: None,
@@ -239,7 +242,7 @@ impl Connection {
     /// nothing was written to yet counts no memory.
     pub fn held_bytes(&self) -> usize {
         let received = self.tail.len().max(self.tail.capacity().min(RECV_BYTES));
-        received + self.session.queued_bytes() + self.output.len()
+        received + self.session.held_bytes() + self.output.len()
     }
 
     /// Shows others how this connection stands.

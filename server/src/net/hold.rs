@@ -44,6 +44,7 @@ impl Reactor {
         for token in mem::take(&mut self.waiting) {
             let cx = self.cx();
             let Some(connection) = self.slots.find(token) else { continue };
+            connection.waiting = false;
             let over = match &mut connection.hold {
                 Some(Hold::Pause) => self.shared.node.clients.pause_end() <= now_ms,
                 Some(Hold::Until(until_ms)) => *until_ms <= now_ms,
@@ -53,13 +54,22 @@ impl Reactor {
                     {
                         self.finish_parked(token, None);
                     } else {
-                        self.waiting.push(token);
+                        self.wait(token);
                     }
                     continue;
                 }
                 None | Some(Hold::Job(_)) => continue,
             };
-            if over { self.release(token) } else { self.waiting.push(token) }
+            if over { self.release(token) } else { self.wait(token) }
+        }
+    }
+
+    /// Looks at a connection again with the next tick.
+    fn wait(&mut self, token: Token) {
+        if let Some(connection) = self.slots.find(token)
+            && !mem::replace(&mut connection.waiting, true)
+        {
+            self.waiting.push(token);
         }
     }
 
@@ -131,6 +141,7 @@ impl Reactor {
         wake: Option<Wake>,
         end: impl FnOnce(&mut Call<'_, '_>, Box<dyn Wait>) -> Outcome,
     ) {
+        let cx = self.cx();
         let Some(connection) = self.slots.find(token) else { return };
         let Some(Hold::Parked(mut long)) = connection.hold.take() else { return };
         self.parked.remove(&long.rest.ticket());
@@ -141,7 +152,6 @@ impl Reactor {
         let mut effects = Vec::new();
         let mut access = self.participant.batch();
         let (pending, session, output) = connection.parts();
-        self.draws = self.draws.wrapping_add(1);
         let LongCommand { rest, command, spans, args, request_bytes, elapsed_ns } = *long;
         let mut call = Call {
             command,
@@ -150,7 +160,7 @@ impl Reactor {
             reply: ReplyWriter::new(output, session.protocol),
             session,
             store: &mut access,
-            cx: Cx { now: Millis(self.now_ms), steady_ms: self.steady_ms, seed: self.seed.wrapping_add(self.draws) },
+            cx,
             node: &self.shared.node,
             stats: &self.stats,
             effects: &mut effects,
@@ -168,7 +178,7 @@ impl Reactor {
                 self.parked.insert(wait.ticket(), token);
                 let long = LongCommand { rest: wait, command, spans, args, request_bytes, elapsed_ns };
                 connection.hold = Some(Hold::Parked(Box::new(long)));
-                self.waiting.push(token);
+                self.wait(token);
             }
             None => {
                 connection.session.client.blocked.set(false);
@@ -181,7 +191,8 @@ impl Reactor {
     /// The context of what the core does by itself.
     pub(super) fn cx(&mut self) -> Cx {
         self.draws = self.draws.wrapping_add(1);
-        Cx { now: Millis(self.now_ms), steady_ms: self.steady_ms, seed: self.seed.wrapping_add(self.draws) }
+        let now = Millis(self.now_ms).max(self.shared.store.not_before());
+        Cx { now, steady_ms: self.steady_ms, seed: self.seed.wrapping_add(self.draws) }
     }
 
     /// Gives long commands a slice each, in turn, for a bounded time.
@@ -211,13 +222,13 @@ impl Reactor {
     }
 
     fn slice(&mut self, token: Token) {
+        let cx = self.cx();
         let Some(connection) = self.slots.find(token) else { return };
         let Some(Hold::Job(mut long)) = connection.hold.take() else { return };
         let before = self.clock.ticks();
         let mut effects = Vec::new();
         let mut access = self.participant.batch();
         let (pending, session, output) = connection.parts();
-        self.draws = self.draws.wrapping_add(1);
         let mut call = Call {
             command: long.command,
             args: Args::new(&pending[..long.request_bytes], &long.spans[long.args.clone()]),
@@ -225,7 +236,7 @@ impl Reactor {
             reply: ReplyWriter::new(output, session.protocol),
             session,
             store: &mut access,
-            cx: Cx { now: Millis(self.now_ms), steady_ms: self.steady_ms, seed: self.seed.wrapping_add(self.draws) },
+            cx,
             node: &self.shared.node,
             stats: &self.stats,
             effects: &mut effects,

@@ -186,6 +186,7 @@ impl Reactor {
             let now = self.clock.ticks();
             if self.late && self.clock.ns_between(self.reclaimed, now) > self.tick_budget_ns * RECLAIM_SHARE {
                 self.reclaim();
+                self.forward_woken();
             }
             if self.clock.ns_between(yielded, now) > YIELD_AFTER_NS {
                 tokio::task::yield_now().await;

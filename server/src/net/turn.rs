@@ -272,6 +272,8 @@ impl Reactor {
             ..
         } = self;
         let Batch { arena, inputs, items, spans, effects, spare } = batch;
+        // A soft revoke that was replied to lies in the past of every command that begins after that.
+        let now = Millis(*now_ms).max(shared.store.not_before());
         let mut access = participant.batch();
         let items = &*items;
         let key_at = |at: usize| items.get(at).and_then(|item| Some((item.db, item.first_hash?)));
@@ -324,7 +326,7 @@ impl Reactor {
                 reply: ReplyWriter::new(output, session.protocol),
                 session,
                 store: &mut access,
-                cx: Cx { now: Millis(*now_ms), steady_ms: *steady_ms, seed: seed.wrapping_add(*draws) },
+                cx: Cx { now, steady_ms: *steady_ms, seed: seed.wrapping_add(*draws) },
                 node: &shared.node,
                 stats,
                 effects: &mut *effects,
@@ -377,7 +379,11 @@ impl Reactor {
                 match &connection.hold {
                     None => {}
                     Some(Hold::Job(_)) => jobs.push_back(input.token),
-                    Some(Hold::Pause | Hold::Until(_) | Hold::Parked(_)) => waiting.push(input.token),
+                    Some(Hold::Pause | Hold::Until(_) | Hold::Parked(_)) => {
+                        if !mem::replace(&mut connection.waiting, true) {
+                            waiting.push(input.token);
+                        }
+                    }
                 }
             }
             if advance {

@@ -1,12 +1,11 @@
 //! The records of the revoke log: what was revoked by each selector, and which of them match an entry.
 
-use super::{Found, Mode, RECORD_BYTES, Refused, Selector, Softened, earlier};
+use super::{Found, Mode, RECORD_BYTES, Refused, Selector, Soft, Softs};
 use crate::glob;
 use crate::limits::{
     MAX_MATCHED_KEY_BYTES, MAX_REVOKED_GLOB_BYTES, MAX_REVOKED_GLOBS, MAX_REVOKED_LENGTHS, MAX_REVOKED_PREFIXES,
-    MAX_REVOKED_SETS, MAX_REVOKED_TAGS, MAX_SOFT_MARKS,
+    MAX_REVOKED_SETS, MAX_REVOKED_TAGS,
 };
-use crate::time::Millis;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
@@ -15,20 +14,13 @@ use std::collections::HashMap;
 pub(super) struct Marks {
     /// Epochs of the last hard one and the one before it, 0 = none.
     pub hard: [u64; 2],
-    /// Soft ones later than the last hard one, oldest first; at most [`MAX_SOFT_MARKS`].
-    soft: SmallVec<[Soft; 1]>,
-}
-
-#[derive(Clone, Copy)]
-struct Soft {
-    epoch: u64,
-    at: Millis,
-    until: Option<Millis>,
+    /// Soft ones later than the last hard one.
+    soft: Softs,
 }
 
 impl Marks {
     fn latest(&self) -> u64 {
-        self.soft.last().map_or(self.hard[0], |soft| soft.epoch)
+        self.hard[0].max(self.soft.latest())
     }
 
     fn add(&mut self, epoch: u64, mode: Mode) {
@@ -38,14 +30,7 @@ impl Marks {
                 // What they made stale is dead.
                 self.soft.clear();
             }
-            Mode::Soft { at, until } => {
-                if self.soft.len() == MAX_SOFT_MARKS {
-                    // The two oldest as one: later in epochs and earlier in time, which makes more stale, never less.
-                    let (a, b) = (self.soft[0], self.soft.remove(1));
-                    self.soft[0] = Soft { epoch: b.epoch, at: a.at.min(b.at), until: earlier(a.until, b.until) };
-                }
-                self.soft.push(Soft { epoch, at, until });
-            }
+            Mode::Soft { at, stale_for } => self.soft.push(Soft::new(epoch, at, stale_for)),
         }
     }
 
@@ -56,10 +41,7 @@ impl Marks {
         }
         found.latest = found.latest.max(self.latest());
         found.is_hard |= self.hard[0] > since;
-        for soft in self.soft.iter().filter(|soft| soft.epoch > since) {
-            let softened = Softened { fresh_until: soft.at, stale_until: soft.until };
-            found.soft = Some(softened.with(found.soft));
-        }
+        found.soft.add(&self.soft, since);
     }
 }
 

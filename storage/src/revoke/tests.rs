@@ -1,5 +1,6 @@
 use super::records::Glob;
 use super::*;
+use crate::Windows;
 use crate::glob;
 use crate::limits::{
     MAX_MATCHED_KEY_BYTES, MAX_REVOKED_GLOB_BYTES, MAX_REVOKED_GLOBS, MAX_REVOKED_LENGTHS, MAX_SOFT_MARKS,
@@ -126,7 +127,7 @@ fn stamps_are_of_the_last_epochs() {
     assert_eq!((log.widened(2), log.widened(0)), (2, 0));
 }
 
-const SOFT: fn(u64, Option<u64>) -> Mode = |at, until| Mode::Soft { at: Millis(at), until: until.map(Millis) };
+const SOFT: fn(u64, Option<u64>) -> Mode = |at, stale_for| Mode::Soft { at: Millis(at), stale_for };
 
 /// An entry may be older than several soft revokes, and then all of them count; a hard one counts alone.
 #[test]
@@ -137,16 +138,23 @@ fn soft_revokes_add_up_and_hard_ones_win() {
     assert_eq!(revoke(SOFT(100, Some(150))), 1);
     assert_eq!(revoke(SOFT(200, None)), 2);
     assert_eq!(revoke(SOFT(300, Some(900))), 3);
-    let softened =
-        |fresh, stale: Option<u64>| Some(Softened { fresh_until: Millis(fresh), stale_until: stale.map(Millis) });
-    assert_eq!(judge(0), Found { latest: 3, is_hard: false, soft: softened(100, Some(150)) });
-    assert_eq!(judge(1), Found { latest: 3, is_hard: false, soft: softened(200, Some(900)) });
-    assert_eq!(judge(2), Found { latest: 3, is_hard: false, soft: softened(300, Some(900)) });
-    assert_eq!(judge(3), Found::default());
+    // Fresh until 250, served until 5000.
+    let windows = Windows { fresh_until: Some(Millis(250)), retain_until: Some(Millis(5000)), ..Windows::default() };
+    let ends = |since| {
+        let (deadline, windows) = judge(since).soft.apply(Some(Millis(5000)), windows);
+        assert_eq!(windows.retain_until, deadline, "no copy is retained that was not before");
+        (windows.fresh_until.unwrap().0, deadline.unwrap().0)
+    };
+    assert_eq!([ends(0), ends(1), ends(2), ends(3)], [(100, 250), (200, 1200), (250, 1200), (250, 5000)]);
+    assert_eq!((judge(3), judge(0).latest, judge(0).is_hard), (Found::default(), 3, false));
     assert_eq!(revoke(Mode::Hard), 4);
     assert_eq!(revoke(SOFT(400, None)), 5);
-    assert!(judge(3).is_hard);
-    assert_eq!(judge(4), Found { latest: 5, is_hard: false, soft: softened(400, None) });
+    assert!(judge(3).is_hard && !judge(4).is_hard);
+    // For as long as it would have been stale anyway; what has no end goes on.
+    assert_eq!(judge(4).soft.apply(Some(Millis(5000)), windows).0, Some(Millis(5000)));
+    let late = Windows { fresh_until: Some(Millis(4990)), ..windows };
+    assert_eq!(judge(4).soft.apply(Some(Millis(5000)), late).0, Some(Millis(410)));
+    assert_eq!(judge(4).soft.apply(None, Windows::default()).0, None);
     assert_eq!(log.records(), 1);
 }
 
@@ -159,10 +167,11 @@ fn the_oldest_soft_revokes_are_merged() {
         log.revoke(DB, &[Selector::Tag(7)], SOFT(100 * n, Some(100 * n + 50)), &memory).unwrap();
     }
     for since in 0..=most + 3 {
-        let found = log.judge_since(DB, b"k", [7].into_iter(), since, false).soft;
+        let softs = log.judge_since(DB, b"k", [7].into_iter(), since, false).soft;
         let exact = (since < most + 3).then_some(100 * (since + 1));
-        assert_eq!(found.is_some(), exact.is_some());
-        assert!(found.is_none_or(|soft| soft.fresh_until.0 <= exact.unwrap()), "{since}: {found:?}");
+        let fresh = softs.apply(None, Windows::default()).1.fresh_until.map(|at| at.0);
+        assert_eq!(fresh.is_some(), exact.is_some());
+        assert!(fresh <= exact, "{since}: {fresh:?}");
     }
 }
 

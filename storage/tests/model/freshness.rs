@@ -49,10 +49,15 @@ impl Entry {
         self.stale = new;
     }
 
-    fn soften(&mut self, at: u64, until: Option<u64>) {
+    fn soften(&mut self, at: u64, stale_for: Option<u64>) {
+        let end = match (stale_for, self.stale, self.fresh) {
+            (Some(ms), ..) => Some(at + ms),
+            (None, Some(stale), Some(fresh)) => Some(at + stale.saturating_sub(fresh)),
+            _ => None,
+        };
         self.windows = true;
         self.fresh = earlier(self.fresh, Some(at));
-        self.set_stale(earlier(self.stale, until));
+        self.set_stale(earlier(self.stale, end));
     }
 
     /// Phase, value, fresh and stale ends; of a retained copy only that it is there.
@@ -146,10 +151,10 @@ impl Pair<'_, '_> {
         };
         match mode {
             Mode::Hard => self.entries.retain(|number, entry| !matches(*number, &entry.tags)),
-            Mode::Soft { at, until } => {
+            Mode::Soft { at, stale_for } => {
                 for (number, entry) in &mut self.entries {
                     if matches(*number, &entry.tags) {
-                        entry.soften(at.0, until.map(|until| until.0));
+                        entry.soften(at.0, stale_for);
                     }
                 }
             }
@@ -158,14 +163,15 @@ impl Pair<'_, '_> {
 
     fn revoke_some(&mut self, random: &mut Random) {
         let digit = random.below(3);
-        let until = (random.below(3) == 0).then(|| Millis(self.now + 500 * random.below(20)));
-        let mode = if random.below(4) == 0 { Mode::Hard } else { Mode::Soft { at: Millis(self.now), until } };
+        let stale_for = (random.below(3) == 0).then(|| 500 * random.below(20));
+        let soft = Mode::Soft { at: Millis(self.now), stale_for };
+        let mode = if random.below(4) == 0 { Mode::Hard } else { soft };
         let prefix = format!("{}:{digit}", ["a", "b"][random.below(2) as usize]).into_bytes();
         match random.below(6) {
             0 => self.revoke(Selector::Prefix(&prefix[..2]), mode),
             1 => self.revoke(Selector::Prefix(&prefix), mode),
             2 => self.revoke(Selector::Match(format!("?:*{digit}").as_bytes()), mode),
-            3 => self.revoke(Selector::Prefix(b""), Mode::Soft { at: Millis(self.now), until }),
+            3 => self.revoke(Selector::Prefix(b""), soft),
             4 => self.revoke(Selector::Tag(digit), mode),
             _ => self.revoke(Selector::Tags(&[digit, (digit + 1) % TAGS]), mode),
         }

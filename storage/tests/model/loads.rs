@@ -175,7 +175,7 @@ impl World<'_, '_> {
                     || self.now >= facts.expires_ms + LEASE_MAX_MS - LEASE_MS;
                 assert!(!facts.is_open || ended, "L3, S6: {facts:?} at {}", self.now);
             }
-            Filled::Gone => panic!("nothing was confirmed"),
+            Filled::Gone | Filled::NoRoom => panic!("nothing was confirmed, and there is room"),
         }
         if filled != Filled::NoLease {
             let facts = self.loads.get_mut(&token).expect("it was found");
@@ -209,7 +209,7 @@ impl World<'_, '_> {
 
     fn revoke(&mut self, random: &mut Random) {
         let hard = random.below(2) == 0;
-        let mode = if hard { Mode::Hard } else { Mode::Soft { at: Millis(self.now), until: None } };
+        let mode = if hard { Mode::Hard } else { Mode::Soft { at: Millis(self.now), stale_for: None } };
         let (number, tag) = (random.below(KEYS), random.below(TAGS));
         let name = key(number);
         let tags = [tag, (tag + 1) % TAGS];
@@ -273,7 +273,7 @@ impl World<'_, '_> {
                     assert!(!before(&|e| matches!(e, Event::Deleted(k) if *k == number)), "S2: delivered after DEL");
                 }
                 Wake::Token { token, .. } => self.granted(waiter.key, token, Vec::new()),
-                Wake::Absent(_) | Wake::Pass(_) | Wake::Failed => {}
+                Wake::Absent(_) | Wake::Pass(_) | Wake::Failed | Wake::Look => {}
             }
         }
     }
@@ -289,13 +289,9 @@ impl World<'_, '_> {
         let due: Vec<u64> = self.waiters.iter().filter(|(_, w)| w.look_ms <= self.now).map(|(t, _)| *t).collect();
         for ticket in due {
             let (key, cx) = (key(self.waiters[&ticket].key), self.cx());
-            match self.access.look(DB, self.access.hash(&key), &key, ticket, &cx) {
-                Some(look_ms) => {
-                    assert!(look_ms > self.now);
-                    self.waiters.get_mut(&ticket).expect("it waits").look_ms = look_ms;
-                }
-                None => {}
-            }
+            let look_ms = self.access.look(DB, self.access.hash(&key), &key, &cx);
+            assert!(look_ms > self.now);
+            self.waiters.get_mut(&ticket).expect("it waits").look_ms = look_ms;
         }
     }
 }

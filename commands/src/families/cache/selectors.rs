@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::services::Service;
 use smallvec::SmallVec;
 use storage::limits::MAX_TAGS;
-use storage::{Millis, Mode, Selector};
+use storage::{Mode, Selector};
 
 /// What one selector of a request names.
 pub(super) enum Named<'a> {
@@ -99,14 +99,14 @@ impl<'c> Request<'c> {
 /// The mode that the arguments from `index` on say: hard where there are none.
 fn mode(call: &Call<'_, '_>, index: usize) -> Result<Mode, Error> {
     let left = call.args.len() - index;
-    let soft = |until| Mode::Soft { at: call.cx.now, until };
+    let soft = |stale_for| Mode::Soft { at: call.cx.now, stale_for };
     if left == 0 || left == 1 && call.is_word(index, "HARD") {
         Ok(Mode::Hard)
     } else if left == 1 && call.is_word(index, "SOFT") {
         Ok(soft(None))
     } else if left == 3 && call.is_word(index, "SOFT") && call.is_word(index + 1, "STALEFOR") {
         let ms = u64::try_from(call.integer(index + 2)?).map_err(|_| Error::NOT_INTEGER)?;
-        Ok(soft(Some(Millis(call.cx.now.0.saturating_add(ms)))))
+        Ok(soft(Some(ms)))
     } else {
         Err(Error::SYNTAX)
     }

@@ -111,9 +111,13 @@ fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
             definition.db.replace(call.database(index + 1)?).is_some()
         } else {
             let field = fields::find(name).ok_or_else(|| Error::quoting("unknown field '", name, "'"))?;
-            let text = FIELDS[field].normal(value);
-            let text = text.ok_or_else(|| Error::quoting("invalid value for field '", name, "'"))?;
-            definition.fields.insert(field, text.into()).is_some()
+            let text = if value.eq_ignore_ascii_case(b"inherit") {
+                None
+            } else {
+                let text = FIELDS[field].normal(value);
+                Some(text.ok_or_else(|| Error::quoting("invalid value for field '", name, "'"))?.into())
+            };
+            definition.fields.insert(field, text).is_some()
         };
         if known {
             return Err(Error::SYNTAX);

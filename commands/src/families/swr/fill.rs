@@ -6,11 +6,15 @@ use crate::call::Call;
 use crate::error::Error;
 use crate::families::string::encode;
 use crate::services::Service;
+use crate::services::fields::Given;
+use crate::services::stats::Counts;
 use std::sync::Arc;
 use storage::{Failure, Fill, Filled};
 
 /// How long a value that must not be stored is passed by, unless said otherwise, ms.
 const PASS_MS: u64 = 1000;
+/// And at most.
+const MAX_PASS_MS: u64 = 3_600_000;
 
 fn service(call: &Call<'_, '_>) -> Arc<Service> {
     Arc::clone(call.node.services.now().resolve(call.db(), call.args.at(1)))
@@ -49,48 +53,79 @@ pub(super) fn fill(call: &mut Call<'_, '_>) -> Result<(), Error> {
         Fill::Absent { fresh_ms: Some(one_ms(call, 4, "FRESH")?.unwrap_or(policy.absent_ms)) }
     } else if call.is_word(3, "SAME") {
         let along = along(call, 4, false)?;
-        Fill::Same { lifetimes: along.lifetimes(policy, average_ms, call.cx.seed)?, validator: along.etag }
+        let lifetimes = along.lifetimes(policy, average_ms, call.cx.seed)?;
+        // Where nobody says how long, it counts as long as before.
+        let said = along.given.is_given() || Given::of(policy).is_given();
+        Fill::Same { lifetimes: said.then_some(lifetimes), validator: along.etag }
     } else if call.is_word(3, "NOSTORE") {
-        Fill::NoStore { pass_ms: one_ms(call, 4, "PASS")?.unwrap_or(PASS_MS) }
+        Fill::NoStore { pass_ms: one_ms(call, 4, "PASS")?.unwrap_or(PASS_MS).min(MAX_PASS_MS) }
     } else {
         return Err(Error::SYNTAX);
     };
-    let word = answer(call, &service, fill);
-    call.reply.simple(word);
-    Ok(())
-}
-
-/// Answers the lease of the request's token; gives the word for what became of that.
-fn answer(call: &mut Call<'_, '_>, service: &Service, fill: Fill<'_>) -> &'static str {
-    let counts = service.stats.of(call.session.client.core);
     let (key, db, cx) = (call.args.at(1), call.db(), call.cx);
-    let (is_nil, is_no_store) = (matches!(fill, Fill::Absent { .. }), matches!(fill, Fill::NoStore { .. }));
+    let kind = Kind::of(&fill);
     let (filled, load_ms) = match token::parse(call.args.at(2), call.node) {
         Some(token) => {
             let kh = call.store.hash(key);
             let told = call.store.fill(db, kh, key, token, fill, &cx);
-            if told.0 != Filled::Gone {
+            if !matches!(told.0, Filled::Gone | Filled::NoLease) {
                 call.session.forget_lease(token);
             }
             told
         }
         None => (Filled::NoLease, 0),
     };
-    let (word, counter) = match filled {
-        Filled::Stored => ("OK", &counts.fill_ok),
-        Filled::Stale => ("STALE", &counts.fill_stale),
-        Filled::Revoked => ("REVOKED", &counts.fill_revoked),
-        Filled::Superseded => ("SUPERSEDED", &counts.fill_superseded),
-        Filled::NoLease => ("NOLEASE", &counts.fill_nolease),
-        Filled::Gone => ("GONE", &counts.fill_gone),
+    count(filled, kind, load_ms, service.stats.of(call.session.client.core));
+    let word = match filled {
+        Filled::Stored => "OK",
+        Filled::Stale => "STALE",
+        Filled::Revoked => "REVOKED",
+        Filled::Superseded => "SUPERSEDED",
+        Filled::NoLease => "NOLEASE",
+        Filled::Gone => "GONE",
+        Filled::NoRoom => return Err(Error::OOM),
+    };
+    call.reply.simple(word);
+    Ok(())
+}
+
+/// What an answer was, for the books.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Value,
+    Absent,
+    NoStore,
+}
+
+impl Kind {
+    pub fn of(fill: &Fill<'_>) -> Self {
+        match fill {
+            Fill::Value { .. } | Fill::Same { .. } => Self::Value,
+            Fill::Absent { .. } => Self::Absent,
+            Fill::NoStore { .. } => Self::NoStore,
+        }
+    }
+}
+
+/// Enters what became of an answer in the books of its service.
+pub(crate) fn count(filled: Filled, kind: Kind, load_ms: u64, counts: &Counts) {
+    let counter = match filled {
+        Filled::Stored => &counts.fill_ok,
+        Filled::Stale => &counts.fill_stale,
+        Filled::Revoked => &counts.fill_revoked,
+        Filled::Superseded => &counts.fill_superseded,
+        Filled::NoLease => &counts.fill_nolease,
+        Filled::Gone => &counts.fill_gone,
+        Filled::NoRoom => &counts.fill_oom,
     };
     counter.add(1);
     if matches!(filled, Filled::Stored | Filled::Stale) {
-        counts.loaded(load_ms);
-        counts.fill_nil.add(is_nil.into());
-        counts.fill_nostore.add(is_no_store.into());
+        match kind {
+            Kind::Value => counts.loaded(load_ms),
+            Kind::Absent => counts.fill_nil.add(1),
+            Kind::NoStore => counts.fill_nostore.add(1),
+        }
     }
-    word
 }
 
 pub(super) fn fail(call: &mut Call<'_, '_>) -> Result<(), Error> {
@@ -114,8 +149,9 @@ pub(super) fn fail(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let (key, db, cx) = (call.args.at(1), call.db(), call.cx);
     let told = token::parse(call.args.at(2), call.node).and_then(|token| {
         let kh = call.store.hash(key);
+        let told = call.store.fail(db, kh, key, token, &failure, &cx)?;
         call.session.forget_lease(token);
-        call.store.fail(db, kh, key, token, &failure, &cx)
+        Some(told)
     });
     if told.is_some() {
         service.stats.of(call.session.client.core).failed.add(1);
@@ -129,8 +165,11 @@ pub(super) fn give_back(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let (key, db, cx) = (call.args.at(1), call.db(), call.cx);
     let was_there = token::parse(call.args.at(2), call.node).is_some_and(|token| {
         let kh = call.store.hash(key);
-        call.session.forget_lease(token);
-        call.store.release(db, kh, key, token, &cx)
+        let was_there = call.store.release(db, kh, key, token, &cx);
+        if was_there {
+            call.session.forget_lease(token);
+        }
+        was_there
     });
     service.stats.of(call.session.client.core).released.add(was_there.into());
     call.reply.integer(was_there.into());

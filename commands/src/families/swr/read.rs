@@ -213,7 +213,7 @@ impl<'r, 'c, 's> Reader<'r, 'c, 's> {
                 told
             })
         });
-        let was_loading = reading.was_loading;
+        let (was_loading, handed) = (reading.was_loading, reading.token);
         let job = reading.began.map(|(granted, reason)| {
             counts.tokens.add(1);
             counts.refreshes.add((reason == Reason::Eager).into());
@@ -222,6 +222,10 @@ impl<'r, 'c, 's> Reader<'r, 'c, 's> {
         });
         let waiting = match decided {
             Decided::Answer((state, token)) => {
+                if let (Some(handed), None) = (handed, token) {
+                    // Handed over in vain: what this read found needs no load.
+                    store.release(db, kh, key, handed.token, &cx);
+                }
                 if !options.peek {
                     state.count(counts);
                     let found = if state.is_hit() { &stats.hits } else { &stats.misses };
@@ -234,7 +238,9 @@ impl<'r, 'c, 's> Reader<'r, 'c, 's> {
                     counts.tokens.add(1);
                     counts.refreshes.add((state == State::Hit).into());
                     if policy.lease_bound {
-                        session.hold_lease(HeldLease { db, key: key.into(), token: granted.token });
+                        let ends_ms = cx.steady_ms.saturating_add(terms.lease_max_ms);
+                        let lease = HeldLease { key: store.load_key(db, key), token: granted.token, ends_ms };
+                        session.hold_lease(lease, &cx);
                     }
                 }
                 None
@@ -348,7 +354,8 @@ impl Read<'_> {
         }
         match loading.denied() {
             Some(Denied::Backoff(left)) => {
-                let is_copy = view.is_some_and(|view| view.phase == Phase::Retained);
+                // One that is staler than this read takes is as good as one that is not served any more.
+                let is_copy = view.is_some_and(|view| matches!(view.phase, Phase::Retained | Phase::Stale));
                 return Decided::Answer(tell(if is_copy && !options.no_stale_if_error {
                     answer(State::Err, left as i64, None)
                 } else {

@@ -38,8 +38,7 @@ impl Wait for Waiting {
     fn due(&mut self, _: &Node, store: &mut Access<'_>, cx: &Cx) -> bool {
         let Self { db, kh, ticket, .. } = *self;
         if cx.steady_ms < self.until_ms {
-            let next = store.look(db, kh, &self.key, ticket, cx);
-            self.look_ms = next.unwrap_or(cx.steady_ms + ON_THE_WAY_MS);
+            self.look_ms = store.look(db, kh, &self.key, cx);
             return false;
         }
         let in_time = !store.leave(db, kh, &self.key, ticket, cx);

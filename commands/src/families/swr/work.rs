@@ -124,10 +124,12 @@ fn take(call: &mut Call<'_, '_>, services: &[Arc<Service>], count: usize, until_
 fn write(call: &mut Call<'_, '_>, jobs: &[(LoadJob, u64)]) {
     call.reply.array(jobs.len());
     for (job, lease_ms) in jobs {
-        if job.service.policy.lease_bound {
-            call.session.hold_lease(HeldLease { db: job.db, key: job.key.clone(), token: job.token });
-        }
         let (kh, cx) = (call.store.hash(&job.key), call.cx);
+        if job.service.policy.lease_bound {
+            let ends_ms = cx.steady_ms.saturating_add(loader::terms(&job.service).lease_max_ms);
+            let key = call.store.load_key(job.db, &job.key);
+            call.session.hold_lease(HeldLease { key, token: job.token, ends_ms }, &cx);
+        }
         let reply = &mut call.reply;
         reply.array(7);
         reply.bulk(&job.key);

@@ -37,6 +37,12 @@ fn three_levels_inherit() {
     assert_eq!(value(&t.run("CACHE.SERVICE RESOLVE user:get_user:7"), "fresh"), "3000");
     assert_eq!((t.run("CACHE.SERVICE DEL user"), t.run("CACHE.SERVICE DEL user")), (":1\r\n".into(), ":0\r\n".into()));
     assert_eq!(value(&t.run("CACHE.SERVICE RESOLVE user:get_user:7"), "fresh"), "1000");
+    // A field that is set can be left open again; those of all keys are counted on.
+    t.run("SWR.GET other");
+    t.run("CACHE.SERVICE SET * FRESH inherit");
+    assert_eq!(value(&t.run("CACHE.SERVICE RESOLVE user:get_user:7"), "fresh"), "none");
+    assert_eq!((value(&t.run("CACHE.STATS *"), "miss"), t.run("CACHE.SERVICE DEL *")), ("1".into(), ":1\r\n".into()));
+    assert_eq!(value(&t.run("CACHE.STATS *"), "miss"), "1");
     assert!(t.run("CACHE.SERVICE GET user.get_user").ends_with("$5\r\nstale\r\n$4\r\n9000\r\n"));
 }
 
@@ -178,6 +184,13 @@ fn plain_writes_take_the_windows_of_their_service() {
     }
     t.run("MSET d:1 v x y");
     assert_eq!(t.run("PTTL x"), ":-1\r\n");
+    // With jitter too, and KEEPTTL keeps what there is.
+    t.run("CACHE.SERVICE SET d JITTER 50");
+    t.run("SET d:1 v PX 300");
+    assert_eq!(t.run("PTTL d:1"), ":300\r\n");
+    t.run("PERSIST d:1");
+    t.run("SET d:1 w KEEPTTL");
+    assert_eq!(t.run("PTTL d:1"), ":-1\r\n");
     t.run("CACHE.SERVICE SET d DEFAULTS no");
     t.run("SET d:1 v");
     assert_eq!(t.run("PTTL d:1"), ":-1\r\n");

@@ -172,3 +172,58 @@ fn unchanged_copies_are_confirmed() {
     assert_eq!(t.run(&format!("SWR.FILL k {token} VALUE w TAGS 1 t")), "+OK\r\n");
     assert_eq!(told(&mut t, "SWR.GET k").1.as_deref(), Some("w"));
 }
+
+#[test]
+fn what_has_no_room_is_given_to_those_who_wait() {
+    let mut t = Testkit::new();
+    let token = token(&mut t, "SWR.GET k");
+    let waiter = t.connect();
+    t.on(waiter).run("SWR.GET k WAIT 1000");
+    t.store.memory().set_limit(1);
+    let reply = t.on(0).run(&format!("SWR.FILL k {token} VALUE v"));
+    assert_eq!(reply, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+    assert_eq!(t.settle(), [(waiter, "*4\r\n+FILLED\r\n$1\r\nv\r\n$-1\r\n:0\r\n".to_owned())]);
+    assert_eq!(t.run(&format!("SWR.FILL k {token} VALUE v")), "+NOLEASE\r\n");
+    t.store.memory().set_limit(0);
+}
+
+/// A value that is not to be kept at all is a deletion: what is being loaded meanwhile is older.
+#[test]
+fn writes_without_a_life_beat_loads_too() {
+    for write in ["SWR.SET k new STALE 0", "SET k new PXAT 1", "PEXPIRE k -1"] {
+        let mut t = Testkit::new();
+        t.run("SET k v");
+        let token = token(&mut t, "SWR.GET k FORCE");
+        t.run(write);
+        assert_eq!(t.run("EXISTS k"), ":0\r\n", "{write}");
+        assert_eq!(t.run(&format!("SWR.FILL k {token} VALUE old")), "+REVOKED\r\n", "{write}");
+        assert_eq!(t.run("EXISTS k"), ":0\r\n", "{write}");
+    }
+}
+
+/// By default an entry is served for as long as it would have been stale anyway.
+#[test]
+fn soft_revokes_end_what_was_never_to_be_stale() {
+    let mut t = Testkit::new();
+    for (write, left) in [
+        ("SWR.SET k v FRESH 1000 STALE 5000", ":4000\r\n"),
+        ("SET k v PX 5000", ":-2\r\n"),
+        ("SET k v", ":-1\r\n"),
+        ("SWR.SET k v FRESH 1000", ":-2\r\n"),
+    ] {
+        t.run(write);
+        t.run("CACHE.REVOKE PREFIX k SOFT");
+        assert_eq!(t.run("PTTL k"), left, "{write}");
+    }
+}
+
+#[test]
+fn confirmed_copies_count_as_long_as_before() {
+    let mut t = Testkit::new();
+    t.run("SWR.SET k v FRESH 100 STALE 200 RETAIN 1000");
+    t.advance_ms(300);
+    let token = token(&mut t, "SWR.GET k");
+    t.run(&format!("SWR.FILL k {token} SAME"));
+    assert_eq!(told(&mut t, "SWR.PEEK k"), is("HIT", Some("v"), false, 100));
+    assert_eq!(t.run("PTTL k"), ":200\r\n");
+}

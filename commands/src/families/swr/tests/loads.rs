@@ -182,3 +182,82 @@ fn waiters_of_a_failed_load() {
     assert_eq!(replies.len(), 2);
     replies.iter().for_each(|(_, reply)| assert!(reply.starts_with("*4\r\n+ERR\r\n$-1\r\n$-1\r\n:"), "{reply}"));
 }
+
+#[test]
+fn exchanged_databases_restart_those_who_wait() {
+    let mut t = Testkit::new();
+    let loader = t.connect();
+    let first = token(t.on(loader), "SWR.GET k");
+    let (reader, watcher) = (t.connect(), t.connect());
+    t.on(reader).run("SWR.GET k WAIT 1000");
+    t.on(watcher).run("SWR.GET k NOLEASE WAIT 1000");
+    t.on(0).run("SWAPDB 0 1");
+    // In what is database 0 now nobody loads.
+    let replies = t.settle();
+    assert!(replies.iter().any(|(connection, reply)| *connection == reader && reply.contains("+MISS")), "{replies:?}");
+    t.advance_ms(1000);
+    t.settle();
+    t.on(0).run("SELECT 1");
+    assert_eq!(t.run(&format!("SWR.FILL k {first} VALUE v")), "+OK\r\n");
+    t.disconnect(reader);
+    t.disconnect(watcher);
+    t.advance_ms(100_000);
+    t.tick();
+    assert_eq!(t.store.side_bytes(), 0);
+}
+
+/// What a tick does to loads is booked as well.
+#[test]
+fn ticks_hand_loads_over() {
+    let mut t = Testkit::new();
+    token(&mut t, "SWR.GET k LEASE 100");
+    let (a, b) = (t.connect(), t.connect());
+    t.on(a).run("SWR.GET k WAIT 5000");
+    t.on(b).run("SWR.GET k WAIT 5000");
+    t.advance_ms(100);
+    t.tick();
+    t.store.invariants();
+    assert_eq!(t.settle().len(), 1);
+}
+
+#[test]
+fn a_load_handed_over_in_vain_is_given_back() {
+    let mut t = Testkit::new();
+    t.run("CACHE.SERVICE SET s PREFIX s: MAXLOADS 1");
+    let loader = t.connect();
+    token(t.on(loader), "SWR.GET s:k");
+    let reader = t.connect();
+    t.on(reader).run("SWR.GET s:k WAIT 5000");
+    t.disconnect(loader);
+    t.on(0).run("CACHE.SERVICE SET s ENABLED no");
+    assert_eq!(t.settle(), [(reader, "*4\r\n+PASS\r\n$-1\r\n$-1\r\n:-1\r\n".to_owned())]);
+    assert_eq!(t.store.side_bytes(), 0);
+}
+
+#[test]
+fn a_lapsed_lease_needs_its_place_again() {
+    let mut t = Testkit::new();
+    t.run("CACHE.SERVICE SET s PREFIX s: MAXLOADS 1 LEASE 100");
+    let first = token(&mut t, "SWR.GET s:1");
+    t.advance_ms(100);
+    t.tick();
+    token(&mut t, "SWR.GET s:2");
+    assert_eq!(t.run(&format!("SWR.RENEW s:1 {first} 100")), ":0\r\n");
+    t.advance_ms(100);
+    t.tick();
+    assert_eq!(t.run(&format!("SWR.RENEW s:1 {first} 100")), ":1\r\n");
+}
+
+#[test]
+fn a_wrong_key_changes_nothing() {
+    let mut t = Testkit::new();
+    let loader = t.connect();
+    let token = token(t.on(loader), "SWR.GET k");
+    for line in ["SWR.FAIL other", "SWR.YIELD other"] {
+        assert_eq!(t.run(&format!("{line} {token}")), ":0\r\n");
+    }
+    assert_eq!(t.run(&format!("SWR.FILL other {token} VALUE v")), "+NOLEASE\r\n");
+    // The lease is still the connection's.
+    t.disconnect(loader);
+    assert_eq!(told(t.on(0), "SWR.GET k").0, "MISS");
+}

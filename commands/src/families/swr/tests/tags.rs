@@ -40,6 +40,7 @@ fn a_revoked_tag_takes_its_keys_along() {
 fn edits_keep_tags_and_writes_drop_them() {
     for (command, gone) in [
         ("APPEND k x", true),
+        ("INCRBYFLOAT k 1.5", true),
         ("INCR k", true),
         ("EXPIRE k 100", true),
         ("SETRANGE k 0 7", true),
