@@ -3,13 +3,15 @@
 //! A load is a lease like any other, held by whoever does it. Where one is due the store grants it and a job is made of it;
 //! workers take jobs from queues, one for each service, and the shell takes those for origins at once.
 
+use crate::families::string::encode;
+use crate::families::swr::{Kind, count, drawn};
 use crate::node::Node;
 use crate::services::Service;
-use crate::services::fields::Loader;
+use crate::services::fields::{Given, Loader};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use storage::{Access, Cx, Db, Failure, KeyHash, OnFail, Store, Terms, Wake, Woken};
+use storage::{Access, Cx, Db, Failure, Fill, Filled, KeyHash, OnFail, Store, Terms, Wake, Woken};
 
 /// Why something is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +131,71 @@ pub fn start(
     let (service, key) = (Arc::clone(service), key.into());
     hand_over(LoadJob { db, key, token: granted.token, reason, service, payload: None }, node, store, cx);
     true
+}
+
+/// What a load came to.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    /// A value.
+    Value {
+        /// The value itself.
+        value: &'a [u8],
+        /// How long it counts; what is not said comes from the service.
+        given: Given,
+        /// Names of its tags, at most [`MAX_TAGS`](storage::limits::MAX_TAGS).
+        tags: &'a [Box<[u8]>],
+        /// By what the origin knows it again, empty for nothing.
+        validator: &'a [u8],
+    },
+    /// The copy at hand is still right.
+    Same {
+        /// How long it counts from now on.
+        given: Given,
+        /// A new validator, if not the old one.
+        validator: Option<&'a [u8]>,
+    },
+    /// There is none.
+    Absent,
+    /// A value that must not be stored.
+    NoStore,
+    /// None came.
+    Failed {
+        /// When to ask again, if the origin said so, ms from now.
+        retry_after_ms: Option<u64>,
+    },
+}
+
+/// How long a value that must not be stored is passed by, ms.
+const PASS_MS: u64 = 1000;
+
+/// Answers the lease of a job that was done by no core. False if a copy was confirmed that is gone: the lease stays.
+pub fn finish(job: &LoadJob, outcome: Outcome<'_>, store: &mut Access<'_>, cx: &Cx) -> bool {
+    let (service, kh) = (&job.service, store.hash(&job.key));
+    let (policy, counts) = (&service.policy, service.stats.of(usize::MAX));
+    let lifetimes = |given: Given| {
+        // An origin's windows are in order; one that was not would be as if it had not said any.
+        let lifetimes = given.lifetimes(policy).or_else(|| Given::default().lifetimes(policy)).unwrap_or_default();
+        drawn(lifetimes, policy, service.stats.average_load_ms(), cx.seed)
+    };
+    let hashes: Vec<u64>;
+    let fill = match outcome {
+        Outcome::Value { value, given, tags, validator } => {
+            hashes = tags.iter().map(|tag| store.store().tag(tag)).collect();
+            Fill::Value { value: encode(value), lifetimes: lifetimes(given), tags: &hashes, validator }
+        }
+        Outcome::Same { given, validator } => Fill::Same { lifetimes: Some(lifetimes(given)), validator },
+        Outcome::Absent => Fill::Absent { fresh_ms: Some(policy.absent_ms) },
+        Outcome::NoStore => Fill::NoStore { pass_ms: PASS_MS },
+        Outcome::Failed { retry_after_ms } => {
+            counts.failed.add(1);
+            store.fail(job.db, kh, &job.key, job.token, &failure(service, retry_after_ms), cx);
+            return true;
+        }
+    };
+    let kind = Kind::of(&fill);
+    let (filled, load_ms) = store.fill(job.db, kh, &job.key, job.token, fill, cx);
+    count(filled, kind, load_ms, counts);
+    filled != Filled::Gone
 }
 
 /// A worker that waits for jobs.

@@ -5,11 +5,13 @@ mod clock;
 mod config;
 mod logging;
 mod net;
+mod origin;
 mod process;
 mod shared;
 
 use clock::Clock;
 use commands::node::{Node, VERSION};
+use commands::origin::address::Allow;
 use commands::settings::Settings;
 use net::inbox::Inbox;
 use net::listener::{Endpoints, Listeners};
@@ -69,7 +71,11 @@ fn serve(settings: Settings) -> Result<(), String> {
     settings.apply_memory(&store);
     let inboxes = (0..cores).map(|_| Inbox::new()).collect::<io::Result<Arc<[Inbox]>>>().map_err(told)?;
     let about = process::about(settings.text("config"));
-    let host = ProcessHost::new(Arc::clone(&inboxes), clock.clone(), about, own_files);
+    let allow = Allow::parse(&settings.text("origin-allow"), &settings.text("origin-allow-net"))?;
+    let (origins, jobs) = origin::channel();
+    let origins = (!allow.is_off()).then_some(origins);
+    let loads = origins.is_some();
+    let host = ProcessHost::new(Arc::clone(&inboxes), clock.clone(), about, own_files, origins);
     let node = Node::new(settings, cores, Box::new(host), run_id, clock.now_ms());
     // Shared by every thread to the end of the process: leaking it is its lifetime.
     let shared: &'static Shared = Box::leak(Box::new(Shared::new(store, node, inboxes)));
@@ -81,6 +87,9 @@ fn serve(settings: Settings) -> Result<(), String> {
 
     // Not waited for: it holds nothing that an end in order would have to save.
     thread::Builder::new().name("stock".to_string()).spawn(storage::keep_stock).map_err(told)?;
+    if loads {
+        origin::start(jobs, allow, shared, clock.clone(), seed ^ u64::MAX).map_err(told)?;
+    }
     let others: Vec<_> = (1..cores)
         .map(|core| {
             let clock = clock.clone();

@@ -2,7 +2,9 @@
 
 use crate::clock::Clock;
 use crate::net::inbox::{Inbox, Mail};
+use crate::origin::Origins;
 use commands::host::{About, Host, ProcessStats};
+use commands::loader::LoadJob;
 use commands::node::Node;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
@@ -127,12 +129,14 @@ pub struct ProcessHost {
     about: About,
     /// Descriptors the server needs besides those of its clients.
     own_files: u64,
+    /// Who loads from origins, if any may be asked.
+    origins: Option<Origins>,
 }
 
 impl ProcessHost {
     /// The host of the cores behind these letter boxes.
-    pub fn new(inboxes: Arc<[Inbox]>, clock: Clock, about: About, own_files: u64) -> Self {
-        Self { inboxes, clock, about, own_files }
+    pub fn new(inboxes: Arc<[Inbox]>, clock: Clock, about: About, own_files: u64, origins: Option<Origins>) -> Self {
+        Self { inboxes, clock, about, own_files, origins }
     }
 }
 
@@ -140,6 +144,13 @@ impl Host for ProcessHost {
     fn wake(&self, core: usize) {
         if let Some(inbox) = self.inboxes.get(core) {
             inbox.send(Mail::LookAround);
+        }
+    }
+
+    fn load(&self, job: LoadJob) -> Result<(), LoadJob> {
+        match &self.origins {
+            Some(origins) => origins.load(job),
+            None => Err(job),
         }
     }
 

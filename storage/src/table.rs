@@ -432,11 +432,11 @@ impl Table {
             self.expiring += 1;
             self.deadline_sum_ms += capped_ms(new);
         }
-        if new.is_some() {
-            if let Some(end) = self.record(at).end() {
-                self.segments[at.segment as usize].note_end(end);
-                self.due = self.due.min(due_second(end));
-            }
+        if new.is_some()
+            && let Some(end) = self.record(at).end()
+        {
+            self.segments[at.segment as usize].note_end(end);
+            self.due = self.due.min(due_second(end));
         }
     }
 

@@ -9,6 +9,7 @@
 
 pub mod conn;
 pub mod notation;
+pub mod origin;
 pub mod reply;
 pub mod run;
 pub mod script;

@@ -15,6 +15,7 @@ mod token;
 mod wait;
 mod work;
 
+pub(crate) use fill::{Kind, count};
 pub(crate) use options::drawn;
 pub(crate) use read::read_through;
 

@@ -28,6 +28,8 @@ pub struct Settings {
 pub struct Live {
     /// `maxmemory`, bytes; 0 = no limit.
     pub max_memory_bytes: AtomicU64,
+    /// `origin-max-value`, bytes.
+    pub origin_value_bytes: AtomicUsize,
     /// `memo-max-payload`, bytes.
     pub memo_bytes: AtomicUsize,
     /// `swr-side-memory`, bytes.

@@ -225,6 +225,10 @@ pub const SETTINGS: &[Setting] = &[
         .to(|live, value| live.side_bytes.store(value.number() as usize, Relaxed)),
     live("memo-max-payload", bytes(0, MAX_BULK), "1mb", "Longest payload of SWR.MEMO.")
         .to(|live, value| live.memo_bytes.store(value.number() as usize, Relaxed)),
+    start("origin-allow", Kind::Text, "", "Origins that values may be loaded from, host:port each; empty = none."),
+    start("origin-allow-net", Kind::Text, "", "Networks their addresses must lie in, such as 10.0.0.0/8; empty = any but those that are never allowed."),
+    live("origin-max-value", bytes(1, MAX_BULK), "8mb", "Longest value that is loaded from an origin.")
+        .to(|live, value| live.origin_value_bytes.store(value.number() as usize, Relaxed)),
     live("maxmemory-policy", Kind::Choice(&POLICIES), "noeviction", "What happens at `maxmemory`: writes are refused, or keys are evicted. `lru` and `lfu` select the same engine; `volatile` spares keys without expiry.")
         .to(apply_policy),
     live("proto-max-bulk-len", bytes(MEBIBYTE, MAX_BULK), "512mb", "Most bytes of one argument or value.")

@@ -1,7 +1,7 @@
 //! Connections whose commands wait: paused, asleep, or busy with a long command that is run in slices.
 
 use super::connection::{Hold, LongCommand};
-use super::inbox::Mail;
+use super::inbox::forward;
 use super::reactor::Reactor;
 use super::slots::{Slots, Token};
 use commands::call::Call;
@@ -90,24 +90,9 @@ impl Reactor {
         }
     }
 
-    /// Passes on to other cores whom the store wants to be woken there, and notes who is here.
+    /// Tells all cores, this one too, whom the store wants to be woken there.
     pub(super) fn forward_woken(&mut self) {
-        let woken = self.shared.store.take_woken();
-        if woken.is_empty() {
-            return;
-        }
-        let mut others: Vec<Vec<Woken>> = Vec::new();
-        for woken in woken {
-            if woken.core == self.core {
-                self.woken.push_back(woken);
-            } else {
-                others.resize_with(others.len().max(woken.core + 1), Vec::new);
-                others[woken.core].push(woken);
-            }
-        }
-        for (core, woken) in others.into_iter().enumerate().filter(|(_, woken)| !woken.is_empty()) {
-            self.shared.inboxes[core].send(Mail::Woken(woken));
-        }
+        forward(&self.shared.store, &self.shared.inboxes);
     }
 
     /// Tells some of those who were woken; the others have their turn after new requests.

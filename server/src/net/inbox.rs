@@ -4,7 +4,7 @@ use super::mailbox::{Bell, Mailbox};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
-use storage::Woken;
+use storage::{Store, Woken};
 
 /// What one core tells another.
 pub enum Mail {
@@ -28,6 +28,18 @@ pub struct Newcomer {
     pub local_address: String,
     /// Came by the Unix socket.
     pub is_unix: bool,
+}
+
+/// Tells those cores whom the store wants to be woken there.
+pub fn forward(store: &Store, inboxes: &[Inbox]) {
+    let mut by_core: Vec<Vec<Woken>> = Vec::new();
+    for woken in store.take_woken() {
+        by_core.resize_with(by_core.len().max(woken.core + 1), Vec::new);
+        by_core[woken.core].push(woken);
+    }
+    for (inbox, woken) in inboxes.iter().zip(by_core).filter(|(_, woken)| !woken.is_empty()) {
+        inbox.send(Mail::Woken(woken));
+    }
 }
 
 /// A core's letter box.

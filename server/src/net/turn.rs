@@ -380,9 +380,8 @@ impl Reactor {
                     None => {}
                     Some(Hold::Job(_)) => jobs.push_back(input.token),
                     Some(Hold::Pause | Hold::Until(_) | Hold::Parked(_)) => {
-                        if !mem::replace(&mut connection.waiting, true) {
-                            waiting.push(input.token);
-                        }
+                        let known = mem::replace(&mut connection.waiting, true);
+                        waiting.extend((!known).then_some(input.token));
                     }
                 }
             }
