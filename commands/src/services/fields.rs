@@ -411,8 +411,9 @@ mod tests {
     fn windows_come_from_whoever_says_them() {
         let none = ["none"; 3];
         let service = ["1000", "5000", "none"];
+        type Three = [Option<u64>; 3];
         #[rustfmt::skip]
-        let cases: &[([&str; 3], [Option<u64>; 3], Option<[Option<u64>; 3]>)] = &[
+        let cases: &[([&str; 3], Three, Option<Three>)] = &[
             (none, [None, None, None], Some([None, None, None])),
             (none, [None, Some(7), None], Some([Some(7), Some(7), Some(7)])),
             (none, [Some(7), None, None], Some([Some(7), Some(7), Some(7)])),

@@ -166,7 +166,7 @@ impl World<'_, '_> {
         let written = between(&|event| matches!(event, Event::Written(k) if *k == facts.key));
         let soft = between(&|event| Self::hits(event, facts.key, judged, false));
         match filled {
-            Filled::Stored => assert!(!hard && !deleted && !written && !(soft && is_stored), "S2, S7: {facts:?}"),
+            Filled::Stored => assert!(!(hard || deleted || written || soft && is_stored), "S2, S7: {facts:?}"),
             Filled::Stale => assert!(!hard && !deleted && !written && soft, "S3: {facts:?}"),
             Filled::Revoked => assert!(hard || hint || deleted, "S10: {facts:?}"),
             Filled::Superseded => assert!(written, "S10: {facts:?}"),
