@@ -4,7 +4,7 @@ use crate::arena;
 use crate::exclusive::{Exclusive, Member};
 use crate::hash::KeyHash;
 use crate::limits::{BUCKET_AHEAD, ENTRY_AHEAD, REAP_ENTRIES, SEGMENT_AHEAD};
-use crate::revoke::{Mode, Refused, Selector, Still};
+use crate::revoke::{Mode, Overflow, Refused, Selector, Still};
 use crate::scan::Position;
 use crate::slot::Slot;
 use crate::store::Store;
@@ -463,9 +463,15 @@ impl<'s> Access<'s> {
     /// Makes all entries of a database that the selectors name absent or stale, in constant time: for every access that
     /// begins after this returns. Gives the epoch of the last one; refused, none is revoked. Not inside
     /// [`atomically`](Self::atomically).
-    pub fn revoke(&mut self, db: Db, selectors: &[Selector<'_>], mode: Mode) -> Result<u64, Refused> {
+    pub fn revoke(
+        &mut self,
+        db: Db,
+        selectors: &[Selector<'_>],
+        mode: Mode,
+        overflow: Overflow,
+    ) -> Result<u64, Refused> {
         assert!(!matches!(self.held, Held::Stripes { .. }), "the log is held");
-        self.store.log.revoke(self.store.physical(db), selectors, mode, &self.store.memory)
+        self.store.log.revoke(self.store.physical(db), selectors, (mode, overflow), &self.store.memory)
     }
 
     /// What operations on this table need.

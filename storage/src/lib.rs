@@ -52,7 +52,7 @@ pub use loading::{Fill, Filled, Granted, Lifetimes, Loading};
 pub use loads::{Denied, Failure, OnFail};
 pub use memory::good_size;
 pub use policy::Policy;
-pub use revoke::{Mode, Refused, Selector};
+pub use revoke::{Mode, Overflow, Refused, Selector};
 pub use scan::Position;
 pub use side::{Bulkhead, LoadKey, Loaded, Terms, Wake, Woken};
 pub use slot::{LiveRef, Slot, VacantRef};

@@ -27,6 +27,7 @@ use records::{Dropped, Records};
 use smallvec::SmallVec;
 pub(crate) use soft::{Soft, Softs};
 use std::collections::HashMap;
+use widen::Wider;
 
 /// What a group revoke names.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +57,17 @@ pub enum Mode {
     },
 }
 
+/// What happens where the log has no room for a selector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// Nothing is revoked.
+    Reject,
+    /// A wider one is taken: it revokes more than was asked for.
+    Widen,
+    /// The same, up to all keys of the database.
+    WidenAll,
+}
+
 /// Why groups were not revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -66,7 +78,9 @@ pub enum Refused {
 }
 
 /// Bytes of a record beyond what it names: its share of tables and boxes.
-const RECORD_BYTES: usize = 96;
+const RECORD_BYTES: usize = 64;
+/// Bytes of a soft revoke that is kept.
+const SOFT_BYTES: usize = 64;
 
 impl Selector<'_> {
     /// Whether it is cheap enough to judge entries by.
@@ -160,6 +174,8 @@ pub(crate) struct RevokeLog {
     floor: AtomicU64,
     /// The epoch of the last pass that has ended.
     swept: AtomicU64,
+    /// Revokes that named more than was asked for.
+    widened: AtomicUsize,
 }
 
 /// The log, held as it is.
@@ -190,6 +206,7 @@ impl RevokeLog {
             pass: AtomicU64::new(0),
             floor: AtomicU64::new(u64::MAX),
             swept: AtomicU64::new(0),
+            widened: AtomicUsize::new(0),
         }
     }
 
@@ -201,6 +218,11 @@ impl RevokeLog {
     /// The epoch of the latest revoke.
     pub fn epoch(&self) -> u64 {
         self.seen.0.epoch.load(Ordering::Acquire)
+    }
+
+    /// Revokes that named more than was asked for.
+    pub fn widened_count(&self) -> usize {
+        self.widened.load(Ordering::Relaxed)
     }
 
     /// The time of the latest soft revoke: no command that begins after its reply may be told an earlier one, whatever its
@@ -236,7 +258,7 @@ impl RevokeLog {
         &self,
         table: Physical,
         selectors: &[Selector<'_>],
-        mode: Mode,
+        (mode, overflow): (Mode, Overflow),
         memory: &Memory,
     ) -> Result<u64, Refused> {
         if selectors.is_empty() {
@@ -245,18 +267,26 @@ impl RevokeLog {
         selectors.iter().try_for_each(Selector::check)?;
         let mut log = self.log.0.write();
         let log = &mut *log;
-        if log.bytes + selectors.iter().map(Selector::bytes).sum::<usize>() > MAX_REVOKED_BYTES {
-            return Err(Refused::Busy);
-        }
         let records = log.tables.entry(table.0).or_default();
-        records.has_room(selectors)?;
+        let fits = |selectors: &[Selector<'_>]| {
+            let new = selectors.iter().filter(|selector| !records.has(selector)).map(Selector::bytes);
+            // Room for all keys, and for soft ones beside what is there already, is always left.
+            let is_all = matches!(selectors, [Selector::Prefix([])]);
+            let bytes = log.bytes + new.sum::<usize>();
+            (bytes <= MAX_REVOKED_BYTES || is_all) && records.has_room(selectors).is_ok()
+        };
+        let wider = widen::widen(selectors, records, overflow, fits)?;
+        let is_wider = wider.iter().any(|wider| !matches!(wider, Wider::As(_)));
+        self.widened.fetch_add(is_wider.into(), Ordering::Relaxed);
         let (mut epoch, before) = (self.seen.0.epoch.load(Ordering::Relaxed), log.bytes);
-        for selector in selectors {
+        for selector in wider.iter().map(Wider::selector) {
+            let (selector, softs) = (&selector, records.softs());
             epoch += 1;
             if records.add(*selector, epoch, mode) {
                 log.bytes += selector.bytes();
                 self.seen.0.records.fetch_add(1, Ordering::Release);
             }
+            log.bytes = log.bytes + records.softs() * SOFT_BYTES - softs * SOFT_BYTES;
             let first_look = match selector {
                 Selector::Prefix(_) | Selector::Match(_) => &self.seen.0.last_by_key[usize::from(table.0)],
                 Selector::Tag(tag) => &self.recent[slot(*tag)],
@@ -264,7 +294,7 @@ impl RevokeLog {
             };
             first_look.store(epoch, Ordering::Release);
         }
-        memory.charge_outside((log.bytes - before) as i64);
+        memory.charge_outside(log.bytes as i64 - before as i64);
         if let Mode::Soft { at, .. } = mode {
             self.seen.0.softened_ms.fetch_max(at.0, Ordering::AcqRel);
         }
@@ -420,3 +450,4 @@ mod records;
 mod soft;
 #[cfg(test)]
 mod tests;
+mod widen;

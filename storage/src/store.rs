@@ -146,6 +146,11 @@ impl Store {
         (self.log.epoch(), self.log.records())
     }
 
+    /// Revokes that named more than was asked for, since the log had no room.
+    pub fn widened_revokes(&self) -> usize {
+        self.log.widened_count()
+    }
+
     /// Whether the sweeper has passed everything since the revoke of that epoch.
     pub fn is_swept(&self, epoch: u64) -> bool {
         self.log.is_swept(epoch)

@@ -134,7 +134,8 @@ fn revoke(call: &mut Call<'_, '_>) -> Result<(), Error> {
 fn revoke_named(call: &mut Call<'_, '_>, request: &Request<'_>) -> Result<usize, Error> {
     let (db, cx, mode) = (call.db(), call.cx, request.mode);
     let groups: SmallVec<[Selector<'_>; 4]> = request.named.iter().filter_map(|named| named.group(mode)).collect();
-    call.store.revoke(db, &groups, mode).map_err(|refused| match refused {
+    let overflow = call.node.settings.live.overflow();
+    call.store.revoke(db, &groups, mode, overflow).map_err(|refused| match refused {
         Refused::Busy => Error::BUSY_REVOKE,
         Refused::TooComplex => Error::err("pattern too complex"),
     })?;

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize
 use kind::{Refusal, Value};
 use parking_lot::RwLock;
 use std::fmt;
-use storage::{Policy, Store, glob};
+use storage::{Overflow, Policy, Store, glob};
 use table::{Class, SETTINGS, Setting};
 
 /// Settings in force.
@@ -28,6 +28,8 @@ pub struct Settings {
 pub struct Live {
     /// `maxmemory`, bytes; 0 = no limit.
     pub max_memory_bytes: AtomicU64,
+    /// `revoke-overflow`, by index of its choices.
+    pub revoke_overflow: AtomicU8,
     /// `origin-max-value`, bytes.
     pub origin_value_bytes: AtomicUsize,
     /// `memo-max-payload`, bytes.
@@ -243,6 +245,15 @@ impl Settings {
 }
 
 impl Live {
+    /// `revoke-overflow`.
+    pub fn overflow(&self) -> Overflow {
+        match self.revoke_overflow.load(Ordering::Relaxed) {
+            0 => Overflow::Widen,
+            1 => Overflow::WidenAll,
+            _ => Overflow::Reject,
+        }
+    }
+
     /// `maxmemory-policy`.
     pub fn policy(&self) -> Policy {
         Policy::NAMES[usize::from(self.policy.load(Ordering::Relaxed))].1

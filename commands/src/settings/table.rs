@@ -150,6 +150,17 @@ const MAX_BULK: i64 = {
     if wire < stored { wire as i64 } else { stored as i64 }
 };
 
+/// In the order of [`super::Live::overflow`].
+const OVERFLOWS: [&str; 3] = ["widen", "widen-all", "reject"];
+
+fn apply_overflow(live: &Live, value: &Value) {
+    if let Value::Choice(word) = value
+        && let Some(at) = OVERFLOWS.iter().position(|known| known == word)
+    {
+        live.revoke_overflow.store(at as u8, Relaxed);
+    }
+}
+
 /// The policies' names in Redis' order, which its error text shows.
 const POLICIES: [&str; Policy::NAMES.len()] = {
     let order: [Policy; Policy::NAMES.len()] = [
@@ -229,6 +240,8 @@ pub const SETTINGS: &[Setting] = &[
     start("origin-allow-net", Kind::Text, "", "Networks their addresses must lie in, such as 10.0.0.0/8; empty = any but those that are never allowed."),
     live("origin-max-value", bytes(1, MAX_BULK), "8mb", "Longest value that is loaded from an origin.")
         .to(|live, value| live.origin_value_bytes.store(value.number() as usize, Relaxed)),
+    live("revoke-overflow", Kind::Choice(&OVERFLOWS), "widen", "What CACHE.REVOKE does where its log has no room until the sweeper has passed: revoke more than was asked for (`widen-all`: up to all keys), or reply BUSYREVOKE.")
+        .to(apply_overflow),
     live("maxmemory-policy", Kind::Choice(&POLICIES), "noeviction", "What happens at `maxmemory`: writes are refused, or keys are evicted. `lru` and `lfu` select the same engine; `volatile` spares keys without expiry.")
         .to(apply_policy),
     live("proto-max-bulk-len", bytes(MEBIBYTE, MAX_BULK), "512mb", "Most bytes of one argument or value.")

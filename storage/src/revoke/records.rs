@@ -1,6 +1,6 @@
 //! The records of the revoke log: what was revoked by each selector, and which of them match an entry.
 
-use super::{Found, Mode, RECORD_BYTES, Refused, Selector, Soft, Softs};
+use super::{Found, Mode, RECORD_BYTES, Refused, SOFT_BYTES, Selector, Soft, Softs};
 use crate::glob;
 use crate::limits::{
     MAX_MATCHED_KEY_BYTES, MAX_REVOKED_GLOB_BYTES, MAX_REVOKED_GLOBS, MAX_REVOKED_LENGTHS, MAX_REVOKED_PREFIXES,
@@ -14,13 +14,13 @@ use std::collections::HashMap;
 pub(super) struct Marks {
     /// Epochs of the last hard one and the one before it, 0 = none.
     pub hard: [u64; 2],
-    /// Soft ones later than the last hard one.
-    soft: Softs,
+    /// Soft ones later than the last hard one; most selectors have none.
+    soft: Option<Box<Softs>>,
 }
 
 impl Marks {
     fn latest(&self) -> u64 {
-        self.hard[0].max(self.soft.latest())
+        self.hard[0].max(self.soft.as_ref().map_or(0, |soft| soft.latest()))
     }
 
     fn add(&mut self, epoch: u64, mode: Mode) {
@@ -28,9 +28,9 @@ impl Marks {
             Mode::Hard => {
                 self.hard = [epoch, self.hard[0]];
                 // What they made stale is dead.
-                self.soft.clear();
+                self.soft = None;
             }
-            Mode::Soft { at, stale_for } => self.soft.push(Soft::new(epoch, at, stale_for)),
+            Mode::Soft { at, stale_for } => self.soft.get_or_insert_default().push(Soft::new(epoch, at, stale_for)),
         }
     }
 
@@ -41,7 +41,14 @@ impl Marks {
         }
         found.latest = found.latest.max(self.latest());
         found.is_hard |= self.hard[0] > since;
-        found.soft.add(&self.soft, since);
+        if let Some(soft) = &self.soft {
+            found.soft.add(soft, since);
+        }
+    }
+
+    /// Soft ones that are kept.
+    fn softs(&self) -> usize {
+        self.soft.as_ref().map_or(0, |soft| soft.len())
     }
 }
 
@@ -53,6 +60,8 @@ pub(super) struct Records {
     globs: Vec<(Glob, Marks)>,
     tags: HashMap<u64, Marks>,
     sets: Vec<(SmallVec<[u64; 4]>, Marks)>,
+    /// Soft revokes kept for all of them.
+    softs: usize,
 }
 
 /// Prefixes of one length.
@@ -115,19 +124,20 @@ impl Records {
         let prefixes = self.prefixes.iter().map(|prefixes| prefixes.marks.len() * prefixes.length);
         let globs = self.globs.iter().map(|(glob, _)| 2 * glob.pattern.len());
         let sets = self.sets.iter().map(|(set, _)| size_of_val(&set[..]));
-        self.len() * RECORD_BYTES + prefixes.chain(globs).chain(sets).sum::<usize>()
+        self.len() * RECORD_BYTES + self.softs * SOFT_BYTES + prefixes.chain(globs).chain(sets).sum::<usize>()
     }
 
     /// Whether all these may be added; each that is not known counts as one more.
     pub fn has_room(&self, selectors: &[Selector<'_>]) -> Result<(), Refused> {
-        let (mut prefixes, mut lengths) = (self.prefix_count(), self.prefixes.len());
+        let (mut prefixes, mut lengths) = (self.prefix_count(), self.lengths().filter(|length| *length > 0).count());
         let (mut globs, mut tags, mut sets) = (self.globs.len(), self.tags.len(), self.sets.len());
         let mut glob_bytes: usize = self.globs.iter().map(|(glob, _)| glob.pattern.len()).sum();
         for selector in selectors {
             match selector {
                 Selector::Prefix(prefix) => {
                     let same = self.of_length(prefix.len());
-                    lengths += usize::from(same.is_none());
+                    // The empty one, all keys, has its place.
+                    lengths += usize::from(same.is_none() && !prefix.is_empty());
                     prefixes += usize::from(same.is_none_or(|same| !same.marks.contains_key(*prefix)));
                 }
                 Selector::Match(pattern) if self.glob(pattern).is_some() => {}
@@ -136,7 +146,7 @@ impl Records {
                 Selector::Tags(set) => sets += usize::from(self.set(set).is_none()),
             }
         }
-        let fits = prefixes <= MAX_REVOKED_PREFIXES
+        let fits = prefixes <= MAX_REVOKED_PREFIXES + 1
             && lengths <= MAX_REVOKED_LENGTHS
             && globs <= MAX_REVOKED_GLOBS
             && glob_bytes <= MAX_REVOKED_GLOB_BYTES
@@ -186,8 +196,33 @@ impl Records {
                 &mut self.sets[at].1
             }
         };
+        let softs = marks.softs();
         marks.add(epoch, mode);
+        let added = marks.softs();
+        self.softs = self.softs + added - softs;
         self.len() > before
+    }
+
+    /// Soft revokes that are kept.
+    pub fn softs(&self) -> usize {
+        self.softs
+    }
+
+    /// Whether there is a record of this selector.
+    pub fn has(&self, selector: &Selector<'_>) -> bool {
+        match selector {
+            Selector::Prefix(prefix) => {
+                self.of_length(prefix.len()).is_some_and(|same| same.marks.contains_key(*prefix))
+            }
+            Selector::Match(pattern) => self.glob(pattern).is_some(),
+            Selector::Tag(tag) => self.tags.contains_key(tag),
+            Selector::Tags(tags) => self.set(tags).is_some(),
+        }
+    }
+
+    /// Lengths of the prefixes, shortest first.
+    pub fn lengths(&self) -> impl Iterator<Item = usize> {
+        self.prefixes.iter().map(|prefixes| prefixes.length)
     }
 
     /// Calls `each` with the marks of every selector that matches and has some later than `since`.
@@ -217,6 +252,13 @@ impl Records {
         }
     }
 
+    fn all_marks(&self) -> impl Iterator<Item = &Marks> {
+        let prefixes = self.prefixes.iter().flat_map(|prefixes| prefixes.marks.values());
+        let globs = self.globs.iter().map(|(_, marks)| marks);
+        let sets = self.sets.iter().map(|(_, marks)| marks);
+        prefixes.chain(globs).chain(self.tags.values()).chain(sets)
+    }
+
     /// Takes out the records up to an epoch.
     pub fn drop_until(&mut self, epoch: u64) -> Dropped {
         let is_past = |marks: &Marks| marks.latest() <= epoch;
@@ -230,6 +272,7 @@ impl Records {
         let globs = self.globs.extract_if(.., |(_, marks)| is_past(marks)).collect();
         let tags = self.tags.extract_if(|_, marks| is_past(marks)).collect();
         self.tags.shrink_to_fit();
+        self.softs = self.all_marks().map(Marks::softs).sum();
         (prefixes, globs, tags)
     }
 }

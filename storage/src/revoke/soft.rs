@@ -64,6 +64,10 @@ impl Softs {
         self.0.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The epoch of the last one; 0 = there is none.
     pub fn latest(&self) -> u64 {
         self.0.last().map_or(0, |soft| soft.epoch)
@@ -76,10 +80,6 @@ impl Softs {
             self.0[0] = oldest.merged(self.0[0]);
         }
         self.0.push(soft);
-    }
-
-    pub fn clear(&mut self) {
-        self.0.clear();
     }
 
     /// Adds those of another selector that are later than `since`.

@@ -9,7 +9,7 @@ use crate::limits::{
 const DB: Physical = Physical(0);
 
 fn revoke(log: &RevokeLog, selector: Selector<'_>) -> Result<u64, Refused> {
-    log.revoke(DB, &[selector], Mode::Hard, &Memory::new(1))
+    log.revoke(DB, &[selector], (Mode::Hard, Overflow::Reject), &Memory::new(1))
 }
 
 fn newest(log: &RevokeLog, key: &str, tags: &[u64], since: u64) -> Option<u64> {
@@ -56,11 +56,11 @@ fn records_are_used_memory_until_they_are_dropped() {
     let (log, memory) = (RevokeLog::new(), Memory::new(1));
     let selectors =
         [Selector::Prefix(&[b'p'; 500]), Selector::Match(b"a*b"), Selector::Tag(1), Selector::Tags(&[1, 2])];
-    log.revoke(DB, &selectors, Mode::Hard, &memory).unwrap();
+    log.revoke(DB, &selectors, (Mode::Hard, Overflow::Reject), &memory).unwrap();
     let used = memory.used();
     assert!(used > 500 + 4 * RECORD_BYTES as u64, "{used}");
     // Renewed, they take no more.
-    assert_eq!(log.revoke(DB, &selectors, Mode::Hard, &memory), Ok(8));
+    assert_eq!(log.revoke(DB, &selectors, (Mode::Hard, Overflow::Reject), &memory), Ok(8));
     assert_eq!(memory.used(), used);
     log.begin_sweep(1);
     log.stripe_swept(8, None, &memory);
@@ -74,12 +74,16 @@ fn costs_are_bounded_together() {
     let long = |n: usize| format!("{n:04}*{}", "x".repeat(MAX_GLOB_BYTES - 5));
     let fitting = MAX_REVOKED_GLOB_BYTES / MAX_GLOB_BYTES;
     for n in 0..fitting {
-        log.revoke(DB, &[Selector::Match(long(n).as_bytes())], Mode::Hard, &memory).unwrap();
+        log.revoke(DB, &[Selector::Match(long(n).as_bytes())], (Mode::Hard, Overflow::Reject), &memory).unwrap();
     }
     let both = [Selector::Prefix(b"p"), Selector::Match(b"one*more")];
-    assert_eq!(log.revoke(DB, &both, Mode::Hard, &memory), Err(Refused::Busy));
+    assert_eq!(log.revoke(DB, &both, (Mode::Hard, Overflow::Reject), &memory), Err(Refused::Busy));
     assert_eq!((newest(&log, "p", &[], 0), log.records()), (None, fitting));
-    assert_eq!(log.revoke(DB, &[], Mode::Hard, &memory), Ok(fitting as u64), "nothing to do is no revoke");
+    assert_eq!(
+        log.revoke(DB, &[], (Mode::Hard, Overflow::Reject), &memory),
+        Ok(fitting as u64),
+        "nothing to do is no revoke"
+    );
     let (key, glob) = (vec![b'a'; MAX_MATCHED_KEY_BYTES + 1], Glob::new(b"a*b*a"));
     assert!(glob.matches(&key) && !glob.matches(&key[1..]));
     assert!(!Glob::new(b"a*b").matches(&key) && !Glob::new(b"a?").matches(&key));
@@ -133,7 +137,7 @@ const SOFT: fn(u64, Option<u64>) -> Mode = |at, stale_for| Mode::Soft { at: Mill
 #[test]
 fn soft_revokes_add_up_and_hard_ones_win() {
     let (log, memory) = (RevokeLog::new(), Memory::new(1));
-    let revoke = |mode| log.revoke(DB, &[Selector::Tag(7)], mode, &memory).unwrap();
+    let revoke = |mode| log.revoke(DB, &[Selector::Tag(7)], (mode, Overflow::Reject), &memory).unwrap();
     let judge = |since| log.judge_since(DB, b"k", [7].into_iter(), since, false);
     assert_eq!(revoke(SOFT(100, Some(150))), 1);
     assert_eq!(revoke(SOFT(200, None)), 2);
@@ -164,7 +168,7 @@ fn the_oldest_soft_revokes_are_merged() {
     let (log, memory) = (RevokeLog::new(), Memory::new(1));
     let most = MAX_SOFT_MARKS as u64;
     for n in 1..=most + 3 {
-        log.revoke(DB, &[Selector::Tag(7)], SOFT(100 * n, Some(100 * n + 50)), &memory).unwrap();
+        log.revoke(DB, &[Selector::Tag(7)], (SOFT(100 * n, Some(100 * n + 50)), Overflow::Reject), &memory).unwrap();
     }
     for since in 0..=most + 3 {
         let softs = log.judge_since(DB, b"k", [7].into_iter(), since, false).soft;
@@ -178,7 +182,7 @@ fn the_oldest_soft_revokes_are_merged() {
 #[test]
 fn hard_revokes_within_an_interval_are_known_or_assumed() {
     let (log, memory) = (RevokeLog::new(), Memory::new(1));
-    let revoke = |selector| assert!(log.revoke(DB, &[selector], Mode::Hard, &memory).is_ok());
+    let revoke = |selector| assert!(log.revoke(DB, &[selector], (Mode::Hard, Overflow::Reject), &memory).is_ok());
     let marks = || log.hard_marks(DB, b"k", [7].into_iter(), false);
     assert!(!marks().within(0, 9));
     revoke(Selector::Tag(7)); // 1
@@ -208,4 +212,43 @@ fn records_outlive_running_loads() {
     assert_eq!(log.pass(), Some((2, 2)));
     log.stripe_swept(2, None, &memory);
     assert_eq!((log.records(), memory.used()), (0, 0));
+}
+
+/// What does not fit is named more widely, as much as it must be, and nothing less is revoked.
+#[test]
+fn an_overflow_widens() {
+    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    fn revoke_in(log: &RevokeLog, memory: &Memory, selector: Selector<'_>, overflow: Overflow) -> Result<u64, Refused> {
+        log.revoke(DB, &[selector], (Mode::Hard, overflow), memory)
+    }
+    macro_rules! revoke {
+        ($selector:expr, $overflow:expr) => {
+            revoke_in(&log, &memory, $selector, $overflow)
+        };
+    }
+    for n in 0..MAX_REVOKED_GLOBS {
+        revoke!(Selector::Match(format!("{n}*x").as_bytes()), Overflow::Reject).unwrap();
+    }
+    let pattern = Selector::Match(b"user:*:name");
+    assert_eq!(revoke!(pattern, Overflow::Reject), Err(Refused::Busy));
+    let epoch = revoke!(pattern, Overflow::Widen).unwrap();
+    assert_eq!((newest(&log, "user:1", &[], 0), log.widened_count()), (Some(epoch), 1));
+    assert_eq!(revoke!(Selector::Match(b"*:name"), Overflow::Widen), Err(Refused::Busy));
+    let epoch = revoke!(Selector::Match(b"*:name"), Overflow::WidenAll).unwrap();
+    assert_eq!(newest(&log, "anything", &[], 0), Some(epoch));
+    // Prefixes of too many lengths are cut to one that is there.
+    for length in 10..10 + MAX_REVOKED_LENGTHS {
+        let _ = revoke!(Selector::Prefix(&vec![b'p'; length]), Overflow::Reject);
+    }
+    let long = [b'q'; 100];
+    assert_eq!(revoke!(Selector::Prefix(&long), Overflow::Reject), Err(Refused::Busy));
+    let epoch = revoke!(Selector::Prefix(&long), Overflow::Widen).unwrap();
+    let shorter = String::from_utf8(long[..99].to_vec()).unwrap();
+    assert_eq!(newest(&log, &shorter, &[], 0), Some(epoch));
+    let (used, softs) = (memory.used(), SOFT(5, None));
+    log.revoke(DB, &[Selector::Prefix(&long), Selector::Tag(9)], (softs, Overflow::WidenAll), &memory).unwrap();
+    assert!(memory.used() > used);
+    log.begin_sweep(1);
+    log.stripe_swept(log.epoch(), None, &memory);
+    assert_eq!((memory.used(), log.records()), (0, 0));
 }

@@ -4,10 +4,10 @@ use crate::{LEFT, explore, is_live, put, store};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
-use storage::{Access, Db, Mode, NewValue, Selector, Store};
+use storage::{Access, Db, Mode, NewValue, Overflow, Selector, Store};
 
 fn revoke(access: &mut Access<'_>) {
-    access.revoke(Db(0), &[Selector::Prefix(LEFT)], Mode::Hard).expect("there is room in the log");
+    access.revoke(Db(0), &[Selector::Prefix(LEFT)], Mode::Hard, Overflow::Reject).expect("there is room in the log");
 }
 
 /// One thread revokes, and sweeps if told to; the other comes at any time, and knows or not that the revoke has returned.

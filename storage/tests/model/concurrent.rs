@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
-use storage::{Access, Cx, Db, Layout, Mode, NewValue, Policy, Selector, Slot, Store, Value};
+use storage::{Access, Cx, Db, Layout, Mode, NewValue, Overflow, Policy, Selector, Slot, Store, Value};
 
 const THREADS: u64 = 4;
 const CX: fn() -> Cx = || Cx::at(1000);
@@ -327,11 +327,15 @@ fn groups_are_revoked_as_one() {
                             own.iter().for_each(|key| write(&mut access, Db(0), key, turn));
                             match random.below(4) {
                                 0 => drop(
-                                    access.revoke(Db(0), &[Selector::Prefix(b"group:")], Mode::Hard).expect("room"),
+                                    access
+                                        .revoke(Db(0), &[Selector::Prefix(b"group:")], Mode::Hard, Overflow::Reject)
+                                        .expect("room"),
                                 ),
                                 1 => write_all(&mut access, turn),
                                 2 => {
-                                    access.revoke(Db(0), &[Selector::Prefix(&prefix)], Mode::Hard).expect("room");
+                                    access
+                                        .revoke(Db(0), &[Selector::Prefix(&prefix)], Mode::Hard, Overflow::Reject)
+                                        .expect("room");
                                     assert!(own.iter().all(|key| read(&mut access, Db(0), key).is_none()));
                                 }
                                 _ => assert!(own.iter().all(|key| read(&mut access, Db(0), key) == Some(turn))),

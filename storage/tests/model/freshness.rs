@@ -3,7 +3,7 @@
 
 use crate::schedule::{Random, schedules};
 use std::collections::BTreeMap;
-use storage::{Access, Cx, Db, Layout, Lifetimes, Millis, Mode, NewValue, Phase, Selector, Store};
+use storage::{Access, Cx, Db, Layout, Lifetimes, Millis, Mode, NewValue, Overflow, Phase, Selector, Store};
 
 const DB: Db = Db(0);
 const KEYS: u64 = 1500;
@@ -142,7 +142,7 @@ impl Pair<'_, '_> {
     }
 
     fn revoke(&mut self, selector: Selector<'_>, mode: Mode) {
-        self.access.revoke(DB, &[selector], mode).expect("there is room in the log");
+        self.access.revoke(DB, &[selector], mode, Overflow::Reject).expect("there is room in the log");
         let matches = |number: u64, tags: &[u64]| match selector {
             Selector::Prefix(prefix) => key(number).starts_with(prefix),
             Selector::Match(pattern) => storage::glob::matches(pattern, &key(number), false),

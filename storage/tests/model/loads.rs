@@ -6,8 +6,8 @@ use crate::schedule::{Random, schedules};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use storage::{
-    Access, Bulkhead, Cx, Db, Denied, Failure, Fill, Filled, Layout, Lifetimes, Millis, Mode, NewValue, OnFail, Phase,
-    Selector, Store, Terms, Value, Wake,
+    Access, Bulkhead, Cx, Db, Denied, Failure, Fill, Filled, Layout, Lifetimes, Millis, Mode, NewValue, OnFail,
+    Overflow, Phase, Selector, Store, Terms, Value, Wake,
 };
 
 const DB: Db = Db(0);
@@ -219,7 +219,7 @@ impl World<'_, '_> {
             2 => (Selector::Tag(tag), None, vec![tag]),
             _ => (Selector::Tags(&tags), None, tags.to_vec()),
         };
-        self.access.revoke(DB, &[selector], mode).expect("there is room in the log");
+        self.access.revoke(DB, &[selector], mode, Overflow::Reject).expect("there is room in the log");
         self.history.push(Event::Revoked { hard, key, tags });
     }
 
@@ -414,7 +414,7 @@ fn no_waiter_waits_for_more_than_two_loads() {
                 Cx { seed, ..Cx::at(now) }
             };
             if random.below(3) == 0 {
-                access.revoke(DB, &[Selector::Prefix(b"k")], Mode::Hard).expect("room");
+                access.revoke(DB, &[Selector::Prefix(b"k")], Mode::Hard, Overflow::Reject).expect("room");
             }
             if random.below(2) == 0 {
                 ticket += 1;

@@ -5,7 +5,7 @@ use crate::operations::{BULK, DBS, Group, Name, Op, PATTERNS, PREFIXES};
 use crate::reference::{Reference, Scan, Val, key, key_numbers};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use storage::{Access, Cx, Db, Millis, Mode, NewValue, Policy, Selector, Slot, Store, Value, Watch};
+use storage::{Access, Cx, Db, Millis, Mode, NewValue, Overflow, Policy, Selector, Slot, Store, Value, Watch};
 
 /// When deadlines are reclaimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +173,7 @@ impl Machine {
                 };
                 let before = self.store.revoke_log().0;
                 let epoch = self
-                    .with(|access, _| access.revoke(db(number), &[selector], Mode::Hard))
+                    .with(|access, _| access.revoke(db(number), &[selector], Mode::Hard, Overflow::Reject))
                     .expect("there is room in the log");
                 assert_eq!(epoch, before + 1, "epochs count revokes");
                 self.reference.revoke(number, &group);

@@ -3,7 +3,7 @@
 
 use crate::schedule::{Random, schedules};
 use std::collections::BTreeMap;
-use storage::{Access, Cx, Db, Layout, Mode, NewValue, Selector, Store};
+use storage::{Access, Cx, Db, Layout, Mode, NewValue, Overflow, Selector, Store};
 
 const DB: Db = Db(0);
 const CX: Cx = Cx::at(1000);
@@ -50,7 +50,7 @@ impl Pair<'_, '_> {
     }
 
     fn revoke(&mut self, selector: Selector<'_>) {
-        self.access.revoke(DB, &[selector], Mode::Hard).expect("there is room in the log");
+        self.access.revoke(DB, &[selector], Mode::Hard, Overflow::Reject).expect("there is room in the log");
         self.live.retain(|number, tags| match selector {
             Selector::Prefix(prefix) => !key(*number).starts_with(prefix),
             Selector::Match(pattern) => !storage::glob::matches(pattern, &key(*number), false),

@@ -131,6 +131,7 @@ fn what_is_wrong_is_said_and_nothing_is_revoked() {
 #[test]
 fn a_full_log_says_so() {
     let mut t = kit(&["a:1"]);
+    t.run("CONFIG SET revoke-overflow reject");
     for n in 0..storage::limits::MAX_REVOKED_GLOBS {
         assert!(t.run(&format!("CACHE.REVOKE MATCH {n}*")).starts_with(':'));
     }
@@ -140,4 +141,11 @@ fn a_full_log_says_so() {
         "BUSYREVOKE too many groups were revoked that are still being swept: try again soon"
     );
     assert_eq!(t.run("EXISTS a:1"), ":1\r\n");
+    // By default more is revoked than was asked for, rather than nothing.
+    t.run("CONFIG SET revoke-overflow widen");
+    t.run("MSET a:2:x v b:2 v");
+    assert!(t.run("CACHE.REVOKE MATCH a:*:x").starts_with(':'));
+    assert_eq!(t.run("EXISTS a:1 a:2:x b:2"), ":1\r\n");
+    assert!(t.run("INFO swr").contains("\r\nrevokes_widened:1\r\n"));
+    assert!(t.error("CACHE.REVOKE MATCH *2").starts_with("BUSYREVOKE"));
 }
