@@ -294,6 +294,7 @@ pub const ROWS: &[Row] = &[
     field(Swr, "revoke_records", |f| f.call.store.store().revoke_log().1.to_string()),
     field(Swr, "revokes_widened", |f| f.call.store.store().widened_revokes().to_string()),
     field(Swr, "revoked_keys", |f| f.counts().revoked.to_string()),
+    field(Swr, "events_skipped", |f| f.node().sum(|worker| worker.events_skipped.value()).to_string()),
     field(Swr, "swr_services", |f| f.call.node.services.now().all().count().to_string()),
     field(Swr, "swr_side_bytes", |f| f.call.store.store().side_bytes().to_string()),
     lines(Swr, "swr_", swr_lines),

@@ -15,6 +15,7 @@ pub mod command;
 pub mod dispatch;
 pub mod effect;
 pub mod error;
+pub mod events;
 pub mod families;
 pub mod host;
 pub mod info;

@@ -1,6 +1,7 @@
 //! What all serving cores share besides the keys.
 
 use crate::clients::Clients;
+use crate::events::Events;
 use crate::host::Host;
 use crate::latency::Latency;
 use crate::loader::Jobs;
@@ -45,6 +46,8 @@ pub struct Node {
     pub counts_before: Mutex<StoreCounts>,
     /// Groups of keys with their policies.
     pub services: Services,
+    /// What events of applications revoke.
+    pub events: Events,
     /// Loads for workers.
     pub jobs: Jobs,
     /// The next number of a reader that waits.
@@ -80,6 +83,7 @@ impl Node {
             rates: Rates::default(),
             counts_before: Mutex::default(),
             services: Services::new(cores),
+            events: Events::default(),
             jobs: Jobs::default(),
             tickets: AtomicU64::new(1),
             active_expire: AtomicBool::new(true),

@@ -102,6 +102,8 @@ pub struct WorkerStats {
     pub hits: Counter,
     /// Look-ups that found none.
     pub misses: Counter,
+    /// Mappings of events passed over, since a field was missing.
+    pub events_skipped: Counter,
     /// Bytes received.
     pub input_bytes: Counter,
     /// Bytes sent.
@@ -128,6 +130,7 @@ impl Default for WorkerStats {
             commands: Counter::default(),
             hits: Counter::default(),
             misses: Counter::default(),
+            events_skipped: Counter::default(),
             input_bytes: Counter::default(),
             output_bytes: Counter::default(),
             accepted: Counter::default(),
@@ -148,6 +151,7 @@ impl WorkerStats {
             &self.commands,
             &self.hits,
             &self.misses,
+            &self.events_skipped,
             &self.input_bytes,
             &self.output_bytes,
             &self.accepted,

@@ -25,6 +25,7 @@ pub const FAMILIES: &[&[Command]] = &[
     families::refused::COMMANDS,
     families::cache::COMMANDS,
     families::swr::COMMANDS,
+    families::event::COMMANDS,
 ];
 
 /// Longest command name there may be, in bytes.

@@ -95,6 +95,16 @@ pub struct Prefix<'p> {
     pub is_whole: bool,
 }
 
+/// Appends a pattern that matches this text and nothing else.
+pub fn escape(text: &[u8], to: &mut Vec<u8>) {
+    for byte in text {
+        if matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\' | b'^' | b'-') {
+            to.push(b'\\');
+        }
+        to.push(*byte);
+    }
+}
+
 /// The literal prefix of a pattern.
 pub fn prefix(pattern: &[u8]) -> Prefix<'_> {
     let plain = pattern.iter().position(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\')).unwrap_or(pattern.len());

@@ -73,7 +73,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("Cluster", "cluster_enabled=0"),
     (
         "Swr",
-        "revoke_epoch=0 revoke_records=0 revokes_widened=0 revoked_keys=0 swr_services=0 swr_side_bytes=0 swr_hit=0 swr_stale=0 \
+        "revoke_epoch=0 revoke_records=0 revokes_widened=0 revoked_keys=0 events_skipped=0 swr_services=0 swr_side_bytes=0 swr_hit=0 swr_stale=0 \
          swr_filled=0 swr_miss=0 swr_wait=0 swr_neg=0 swr_err=0 swr_pass=0 swr_tokens=0 swr_handed_over=0 \
          swr_coalesced=0 swr_refreshes=0 swr_renewed=0 swr_released=0 swr_parked=0 swr_timed_out=0 \
          swr_refused_waits=0 swr_fill_ok=0 swr_fill_stale=0 swr_fill_revoked=0 swr_fill_superseded=0 \

@@ -125,14 +125,18 @@ fn revoke(call: &mut Call<'_, '_>) -> Result<(), Error> {
         return Err(Error::SYNTAX);
     }
     revoke_named(call, &request)?;
-    call.reply.integer(call.store.store().revoke_log().0 as i64);
+    reply_epoch(call);
     Ok(())
+}
+
+fn reply_epoch(call: &mut Call<'_, '_>) {
+    call.reply.integer(call.store.store().revoke_log().0 as i64);
 }
 
 /// Revokes what a request names: all groups of it or none, before anything else is touched. Gives how many entries were
 /// removed at once.
 fn revoke_named(call: &mut Call<'_, '_>, request: &Request<'_>) -> Result<usize, Error> {
-    let (db, cx, mode) = (call.db(), call.cx, request.mode);
+    let (db, mode) = (call.db(), request.mode);
     let groups: SmallVec<[Selector<'_>; 4]> = request.named.iter().filter_map(|named| named.group(mode)).collect();
     let overflow = call.node.settings.live.overflow();
     call.store.revoke(db, &groups, mode, overflow).map_err(|refused| match refused {
@@ -142,11 +146,7 @@ fn revoke_named(call: &mut Call<'_, '_>, request: &Request<'_>) -> Result<usize,
     let mut removed = 0;
     for named in &request.named {
         match (named, mode) {
-            (Named::Key(key), Mode::Hard) => removed += usize::from(call.key(key, |slot, _| slot.delete())),
-            (Named::Key(key), Mode::Soft { stale_for, .. }) => {
-                let kh = call.store.hash(key);
-                call.store.loading(db, kh, key, &cx, |slot, loading| loading.soften(slot, stale_for));
-            }
+            (Named::Key(key), mode) => removed += usize::from(revoke_key(call, key, mode)),
             (Named::All, Mode::Hard) => {
                 removed += call.store.db_size(db);
                 call.store.flush(&[db]);
@@ -157,22 +157,55 @@ fn revoke_named(call: &mut Call<'_, '_>, request: &Request<'_>) -> Result<usize,
     Ok(removed)
 }
 
+/// Revokes one key; whether an entry was removed.
+pub(super) fn revoke_key(call: &mut Call<'_, '_>, key: &[u8], mode: Mode) -> bool {
+    let (db, cx) = (call.db(), call.cx);
+    match mode {
+        Mode::Hard => call.key(key, |slot, _| slot.delete()),
+        Mode::Soft { stale_for, .. } => {
+            let kh = call.store.hash(key);
+            call.store.loading(db, kh, key, &cx, |slot, loading| loading.soften(slot, stale_for));
+            false
+        }
+    }
+}
+
+/// Revokes keys of a service by a pattern of whole keys, and replies the epoch.
+pub(super) fn revoke_pattern(call: &mut Call<'_, '_>, service: &Service, pattern: &[u8]) -> Result<(), Error> {
+    Named::of(service, call)?;
+    let named = vec![Named::Group(Selector::Match(pattern))];
+    revoke_named(call, &Request { named, mode: Mode::Hard })?;
+    reply_epoch(call);
+    Ok(())
+}
+
 fn clear(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let service = service_named(call, call.args.at(1))?;
-    let mut request = Request::parse(call, 2)?;
+    let request = Request::parse(call, 2)?;
     if !request.named.is_empty() {
         return Err(Error::SYNTAX);
     }
-    request.named.push(Named::of(&service, call)?);
-    revoke_named(call, &request)?;
-    call.reply.integer(call.store.store().revoke_log().0 as i64);
+    clear_service(call, &service, request.mode)
+}
+
+/// Revokes all keys of a service, and replies the epoch.
+pub(super) fn clear_service(call: &mut Call<'_, '_>, service: &Service, mode: Mode) -> Result<(), Error> {
+    let named = vec![Named::of(service, call)?];
+    revoke_named(call, &Request { named, mode })?;
+    reply_epoch(call);
     Ok(())
 }
 
 fn delete(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let service = service_named(call, call.args.at(1))?;
+    let names: Vec<&[u8]> = call.args.iter().skip(2).collect();
+    delete_of(call, &service, &names)
+}
+
+/// Deletes keys of a service, and replies how many there were.
+pub(super) fn delete_of(call: &mut Call<'_, '_>, service: &Service, names: &[&[u8]]) -> Result<(), Error> {
     let db = if service.prefix.is_empty() { call.db() } else { service.db };
-    let keys: Vec<Vec<u8>> = call.args.iter().skip(2).map(|name| [&service.prefix, name].concat()).collect();
+    let keys: Vec<Vec<u8>> = names.iter().map(|name| [&service.prefix, *name].concat()).collect();
     if keys.iter().any(|key| key.len() > storage::limits::MAX_KEY_BYTES) {
         return Err(Error::err("key too long"));
     }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod connection;
 pub mod counter;
 pub mod debug;
+pub mod event;
 pub mod expiry;
 pub mod help;
 pub mod inspect;

@@ -23,7 +23,8 @@ const BLOCKS: &[(&str, u16)] = &[
     ("refused", 310),
     ("cache", 340),
     ("swr", 360),
-    ("", 400),
+    ("event", 400),
+    ("", 420),
 ];
 
 #[test]
