@@ -133,6 +133,8 @@ pub enum Unfit {
     TooMany,
 }
 
+/// Event, id, and mapping.
+type Listed = (Box<[u8]>, Box<[u8]>, Arc<Mapping>);
 type Mappings = BTreeMap<Box<[u8]>, Arc<Mapping>>;
 
 /// Events with their mappings by id.
@@ -172,13 +174,14 @@ impl Events {
     }
 
     /// Event, id and mapping, of one event or of all.
-    pub fn list(&self, event: Option<&[u8]>) -> Vec<(Box<[u8]>, Box<[u8]>, Arc<Mapping>)> {
+    pub fn list(&self, event: Option<&[u8]>) -> Vec<Listed> {
         let events = self.0.lock();
         let wanted = events.iter().filter(|(name, _)| event.is_none_or(|event| event == &***name));
-        let each = |(name, mappings): (&Box<[u8]>, &Mappings)| -> Vec<_> {
-            mappings.iter().map(|(id, mapping)| (name.clone(), id.clone(), Arc::clone(mapping))).collect()
-        };
-        wanted.flat_map(each).collect()
+        let mut listed = Vec::new();
+        for (name, mappings) in wanted {
+            listed.extend(mappings.iter().map(|(id, mapping)| (name.clone(), id.clone(), Arc::clone(mapping))));
+        }
+        listed
     }
 }
 

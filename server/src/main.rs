@@ -8,13 +8,14 @@ mod net;
 mod origin;
 mod process;
 mod shared;
+mod web;
 
 use clock::Clock;
 use commands::node::{Node, VERSION};
 use commands::origin::address::Allow;
 use commands::settings::Settings;
 use net::inbox::Inbox;
-use net::listener::{Endpoints, Listeners};
+use net::listener::{Endpoints, Listeners, open_http};
 use net::reactor::Reactor;
 use shared::{ProcessHost, Shared};
 use std::process::ExitCode;
@@ -54,6 +55,13 @@ fn fail(message: &str) -> ExitCode {
 fn serve(settings: Settings) -> Result<(), String> {
     let told = |error: io::Error| error.to_string();
     let listeners = Listeners::open(endpoints(&settings))?;
+    let web = match count(&settings, "http-port") as u16 {
+        0 => Vec::new(),
+        port => {
+            let Endpoints { bind, backlog, .. } = endpoints(&settings);
+            open_http(&bind, port, backlog)?
+        }
+    };
     let cores = match count(&settings, "threads") {
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads as usize,
@@ -89,6 +97,9 @@ fn serve(settings: Settings) -> Result<(), String> {
     thread::Builder::new().name("stock".to_string()).spawn(storage::keep_stock).map_err(told)?;
     if loads {
         origin::start(jobs, allow, shared, clock.clone(), seed ^ u64::MAX).map_err(told)?;
+    }
+    if !web.is_empty() {
+        web::start(web, shared).map_err(told)?;
     }
     let others: Vec<_> = (1..cores)
         .map(|core| {

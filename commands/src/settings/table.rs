@@ -236,6 +236,7 @@ pub const SETTINGS: &[Setting] = &[
         .to(|live, value| live.side_bytes.store(value.number() as usize, Relaxed)),
     live("memo-max-payload", bytes(0, MAX_BULK), "1mb", "Longest payload of SWR.MEMO.")
         .to(|live, value| live.memo_bytes.store(value.number() as usize, Relaxed)),
+    start("http-port", integer(0, 65_535), "0", "Port for HTTP on the same addresses: memoised calls, actions, health; 0 = none."),
     start("origin-allow", Kind::Text, "", "Origins that values may be loaded from, host:port each; empty = none."),
     start("origin-allow-net", Kind::Text, "", "Networks their addresses must lie in, such as 10.0.0.0/8; empty = any but those that are never allowed."),
     live("origin-max-value", bytes(1, MAX_BULK), "8mb", "Longest value that is loaded from an origin.")

@@ -29,6 +29,12 @@ pub struct Endpoints {
     pub backlog: u32,
 }
 
+/// Opens TCP listeners for HTTP on these addresses; names as in [`Endpoints::bind`].
+pub fn open_http(bind: &[String], port: u16, backlog: u32) -> Result<Vec<std::net::TcpListener>, String> {
+    let endpoints = Endpoints { bind: bind.to_vec(), port, unix_path: None, unix_mode: None, backlog };
+    Ok(Listeners::open(endpoints)?.tcp)
+}
+
 /// Open listeners.
 pub struct Listeners {
     tcp: Vec<std::net::TcpListener>,
@@ -197,7 +203,7 @@ fn take_tcp(stream: TcpStream, peer: SocketAddr, shared: &'static Shared) -> io:
 }
 
 /// Hands a connection to the core with the fewest.
-fn deal(shared: &'static Shared, fd: OwnedFd, address: String, local_address: String, is_unix: bool) {
+pub(crate) fn deal(shared: &'static Shared, fd: OwnedFd, address: String, local_address: String, is_unix: bool) {
     let limit = shared.node.settings.live.max_clients.load(Ordering::Relaxed);
     if !shared.node.clients.admit(limit) {
         refuse(shared, &fd, &refusal::too_many_clients());
