@@ -6,11 +6,14 @@ use crate::effect::{Effect, Job, Progress, Wait};
 use crate::error::{Error, QUOTED_BYTES, quoted};
 use crate::families::{help, transaction};
 use crate::node::Node;
+use crate::services::Service;
 use crate::session::{Replies, Transaction};
 use crate::stats::WorkerStats;
 use crate::table::Lookup;
+use crate::through;
 use core::sync::atomic::Ordering;
 use protocol::{Args, Mark, ProtocolError, ReplyWriter};
+use std::sync::Arc;
 
 /// How a command ended, for the books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,10 @@ pub fn dispatch(call: &mut Call<'_, '_>, lookup: Lookup) -> Outcome {
             }
             refuse(call, &error);
             Outcome::Rejected
+        }
+        Gate::Through(service) => {
+            through::begin(call, service);
+            Outcome::Pending
         }
         Gate::Postpone => {
             call.effects.push(Effect::Postpone);
@@ -120,6 +127,8 @@ enum Gate {
     Queue,
     Reject(Error),
     Postpone,
+    /// To an origin first.
+    Through(Arc<Service>),
 }
 
 #[inline]
@@ -149,6 +158,13 @@ fn gates(call: &mut Call<'_, '_>, lookup: Lookup) -> Gate {
         let may_write = flags.has(Flags::WRITE) || queued_writes(call, command);
         if call.node.clients.paused_until(may_write, now_ms).is_some() {
             return Gate::Postpone;
+        }
+    }
+    if flags.has(Flags::WRITE) && call.node.services.writes_through() {
+        match through::judge(call) {
+            Err(error) => return Gate::Reject(error),
+            Ok(Some(service)) => return Gate::Through(service),
+            Ok(None) => {}
         }
     }
     if in_transaction && !flags.has(Flags::CONTROL) {

@@ -23,11 +23,12 @@ pub enum Code {
     BusyRevoke,
     NoService,
     Unblocked,
+    Origin,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Err,
         Self::WrongType,
         Self::WrongPass,
@@ -44,6 +45,7 @@ impl Code {
         Self::BusyRevoke,
         Self::NoService,
         Self::Unblocked,
+        Self::Origin,
     ];
 
     /// The word itself.
@@ -65,6 +67,7 @@ impl Code {
             Self::BusyRevoke => "BUSYREVOKE",
             Self::NoService => "NOSERVICE",
             Self::Unblocked => "UNBLOCKED",
+            Self::Origin => "ORIGIN",
         }
     }
 }
@@ -115,6 +118,11 @@ impl Error {
     /// An expire time that is not positive or too large.
     pub fn invalid_expire(name: &str) -> Self {
         Self::because(format!("invalid expire time in '{name}' command"))
+    }
+
+    /// An origin refused a write with this status, or nobody knows.
+    pub fn origin(what: String) -> Self {
+        Self { code: Code::Origin, text: Cow::Owned(what.into_bytes()) }
     }
 
     /// Option words that do not fit the grammar.

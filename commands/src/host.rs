@@ -1,6 +1,7 @@
 //! What commands may ask of the process around them.
 
 use crate::loader::LoadJob;
+use crate::through::WriteJob;
 
 /// Measurements of the process that only the shell can take.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +44,11 @@ pub trait Host: Send + Sync {
 
     /// Loads from an origin; the job back if the server asks none.
     fn load(&self, job: LoadJob) -> Result<(), LoadJob> {
+        Err(job)
+    }
+
+    /// Writes to an origin, and [tells](crate::through::tell) how it ended; the job back if the server asks none.
+    fn write(&self, job: WriteJob) -> Result<(), WriteJob> {
         Err(job)
     }
 

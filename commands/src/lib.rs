@@ -35,4 +35,5 @@ pub mod stats;
 pub mod table;
 #[cfg(test)]
 mod testkit;
+pub mod through;
 pub mod usage;

@@ -76,7 +76,7 @@ impl Unfit {
             Self::Taken => "another service has that prefix",
             Self::TooMany => "too many services",
             Self::Windows => "windows out of order",
-            Self::NoOrigin => "LOADER origin needs an ORIGIN",
+            Self::NoOrigin => "LOADER origin and WRITE through need an ORIGIN; for writes it has a place for the key",
         }
     }
 }
@@ -203,6 +203,8 @@ pub struct Services {
     has_defaults: AtomicBool,
     /// Whether plain reads have to.
     has_loaders: AtomicBool,
+    /// Whether writes of any key go to an origin first.
+    writes_through: AtomicBool,
     /// Changes are made one after the other.
     change: Mutex<()>,
     cores: usize,
@@ -217,6 +219,7 @@ impl Services {
             registry,
             has_defaults: AtomicBool::new(false),
             has_loaders: AtomicBool::new(false),
+            writes_through: AtomicBool::new(false),
             change: Mutex::new(()),
             cores,
         }
@@ -228,6 +231,12 @@ impl Services {
         self.has_defaults.load(Ordering::Relaxed)
     }
 
+    /// Whether writes of any key go to an origin first.
+    #[inline]
+    pub fn writes_through(&self) -> bool {
+        self.writes_through.load(Ordering::Relaxed)
+    }
+
     /// Whether values of any key are loaded by others than its readers.
     #[inline]
     pub fn has_loaders(&self) -> bool {
@@ -237,12 +246,14 @@ impl Services {
     fn put(&self, registry: Registry) {
         let has_defaults = registry.all().any(|service| service.policy.defaults);
         let has_loaders = registry.all().any(|service| service.policy.loader != Loader::Lease);
+        let writes_through = registry.all().any(|service| service.policy.write_through);
         for service in registry.with_global() {
             service.bulkhead.set_most(service.policy.max_loads);
         }
         self.registry.store(Arc::new(registry));
         self.has_defaults.store(has_defaults, Ordering::Relaxed);
         self.has_loaders.store(has_loaders, Ordering::Relaxed);
+        self.writes_through.store(writes_through, Ordering::Relaxed);
     }
 
     /// Those there are now.
@@ -304,8 +315,11 @@ impl Services {
         if new.all().any(|service| fields::Given::of(&service.policy).lifetimes(&service.policy).is_none()) {
             return Err(Unfit::Windows);
         }
-        let asks_nobody =
-            |service: &Service| service.policy.loader == Loader::Origin && service.policy.origin.is_none();
+        let asks_nobody = |service: &Service| {
+            let (policy, origin) = (&service.policy, &service.policy.origin);
+            let writes_nowhere = policy.write_through && !origin.as_ref().is_some_and(|origin| origin.has_key());
+            policy.loader == Loader::Origin && origin.is_none() || writes_nowhere
+        };
         if new.all().any(|service| asks_nobody(service)) {
             return Err(Unfit::NoOrigin);
         }

@@ -7,6 +7,7 @@
 mod breaker;
 mod connect;
 mod response;
+mod write;
 
 use crate::clock::Clock;
 use crate::net::inbox::forward;
@@ -16,11 +17,13 @@ use commands::loader::{self, LoadJob, Outcome};
 use commands::node::VERSION;
 use commands::origin::address::Allow;
 use commands::origin::target::{Place, Template, encode};
+use commands::services::Service;
 use commands::services::fields::Given;
+use commands::through::WriteJob;
 use connect::Connector;
 use core::cell::{Cell, RefCell};
 use core::sync::atomic::Ordering;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -29,7 +32,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use response::{Answer, Asked, Validator, Windows};
 use rustls::{ClientConfig, RootCertStore};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,24 +50,43 @@ const IDLE_TIME: Duration = Duration::from_secs(30);
 
 /// Where jobs are handed in.
 #[derive(Clone)]
-pub struct Origins(UnboundedSender<LoadJob>);
+pub struct Origins(UnboundedSender<Job>);
+
+/// What is to be done at an origin.
+pub enum Job {
+    /// A value is wanted.
+    Load(LoadJob),
+    /// A value is to be written.
+    Write(WriteJob),
+}
 
 impl Origins {
     /// Hands in a job; it comes back if the thread has ended. As many are on their way as leases were granted.
     pub fn load(&self, job: LoadJob) -> Result<(), LoadJob> {
-        self.0.send(job).map_err(|refused| refused.0)
+        self.0.send(Job::Load(job)).map_err(|refused| match refused.0 {
+            Job::Load(job) => job,
+            Job::Write(_) => unreachable!("a load was handed in"),
+        })
+    }
+
+    /// The same for a write; as many are on their way as connections wait for them.
+    pub fn write(&self, job: WriteJob) -> Result<(), WriteJob> {
+        self.0.send(Job::Write(job)).map_err(|refused| match refused.0 {
+            Job::Write(job) => job,
+            Job::Load(_) => unreachable!("a write was handed in"),
+        })
     }
 }
 
 /// A pair of ends for jobs.
-pub fn channel() -> (Origins, UnboundedReceiver<LoadJob>) {
+pub fn channel() -> (Origins, UnboundedReceiver<Job>) {
     let (sender, receiver) = unbounded_channel();
     (Origins(sender), receiver)
 }
 
 /// Starts the thread that loads.
 pub fn start(
-    jobs: UnboundedReceiver<LoadJob>,
+    jobs: UnboundedReceiver<Job>,
     allow: Allow,
     shared: &'static Shared,
     clock: Clock,
@@ -82,6 +104,7 @@ pub fn start(
             client: client(https),
             allow,
             breakers: RefCell::default(),
+            writes: RefCell::default(),
             participant: RefCell::new(shared.store.join()),
             shared,
             clock,
@@ -122,10 +145,15 @@ fn client(https: Https) -> Client<Https, Full<Bytes>> {
         .build(https)
 }
 
-async fn serve(mut jobs: UnboundedReceiver<LoadJob>, loader: Rc<Loader>) {
+async fn serve(mut jobs: UnboundedReceiver<Job>, loader: Rc<Loader>) {
     while let Some(job) = jobs.recv().await {
         let loader = Rc::clone(&loader);
-        tokio::task::spawn_local(async move { loader.load(job).await });
+        tokio::task::spawn_local(async move {
+            match job {
+                Job::Load(job) => loader.load(job).await,
+                Job::Write(job) => loader.write_in_turn(job).await,
+            }
+        });
     }
 }
 
@@ -134,6 +162,8 @@ struct Loader {
     allow: Arc<Allow>,
     /// By host and port.
     breakers: RefCell<HashMap<(Box<str>, u16), Breaker>>,
+    /// Writes that wait for another one of their key, which is under way.
+    writes: RefCell<HashMap<(u8, Box<[u8]>), VecDeque<WriteJob>>>,
     participant: RefCell<Participant<'static>>,
     shared: &'static Shared,
     clock: Clock,
@@ -210,19 +240,7 @@ impl Loader {
             }
         };
         let uri = format!("{}://{}:{}{path}", template.scheme().as_str(), template.host(), template.port());
-        let mut key = String::new();
-        encode(job.own_key(), Place::Whole, &mut key);
-        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| "a header that cannot be sent".to_owned());
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        headers.insert(http::header::USER_AGENT, value(&format!("millpond/{VERSION}"))?);
-        headers.insert("x-cache-service", value(&job.service.name)?);
-        headers.insert("x-cache-reason", HeaderValue::from_static(job.reason.word()));
-        headers.insert("traceparent", value(&self.trace_parent())?);
-        // A long key is in the path already.
-        if key.len() <= MAX_HEAD_BYTES / 8 {
-            headers.insert("x-cache-key", value(&key)?);
-        }
+        let mut headers = self.headers(&job.service, job.own_key(), job.reason.word())?;
         headers.extend(copy.and_then(Validator::header).map(|(name, value)| (Some(name), value)));
         let body = match &job.payload {
             Some((payload, is_json)) => {
@@ -236,6 +254,24 @@ impl Loader {
             Request::builder().method(method).uri(uri).body(Full::new(body)).map_err(|e| e.to_string())?;
         *request.headers_mut() = headers;
         Ok(request)
+    }
+
+    /// What every request says of itself.
+    fn headers(&self, service: &Service, own_key: &[u8], reason: &'static str) -> Result<HeaderMap, String> {
+        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| "a header that cannot be sent".to_owned());
+        let mut key = String::new();
+        encode(own_key, Place::Whole, &mut key);
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert(USER_AGENT, value(&format!("millpond/{VERSION}"))?);
+        headers.insert("x-cache-service", value(&service.name)?);
+        headers.insert("x-cache-reason", HeaderValue::from_static(reason));
+        headers.insert("traceparent", value(&self.trace_parent())?);
+        // A long key is in the path already.
+        if key.len() <= MAX_HEAD_BYTES / 8 {
+            headers.insert("x-cache-key", value(&key)?);
+        }
+        Ok(headers)
     }
 
     async fn read(&self, response: Response<Incoming>, job: &LoadJob, copy: Option<&Validator>) -> Fetched {

@@ -6,6 +6,7 @@ use crate::origin::Origins;
 use commands::host::{About, Host, ProcessStats};
 use commands::loader::LoadJob;
 use commands::node::Node;
+use commands::through::WriteJob;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -150,6 +151,13 @@ impl Host for ProcessHost {
     fn load(&self, job: LoadJob) -> Result<(), LoadJob> {
         match &self.origins {
             Some(origins) => origins.load(job),
+            None => Err(job),
+        }
+    }
+
+    fn write(&self, job: WriteJob) -> Result<(), WriteJob> {
+        match &self.origins {
+            Some(origins) => origins.write(job),
             None => Err(job),
         }
     }

@@ -126,6 +126,8 @@ pub enum Wake {
     Failed,
     /// Nobody loads any more, and the waiter would not: it is to begin anew.
     Look,
+    /// A number that whoever wakes and the waiter understand.
+    Code(u32),
     /// The waiter is to load now.
     Token {
         /// The new lease's.

@@ -184,7 +184,7 @@ fn headers_set_the_windows() {
 fn copies_are_confirmed() {
     let origin = Origin::start(|asked| match asked.header("if-none-match") {
         Some("\"e1\"") if asked.line.ends_with("/same") => {
-            answer("304 Not Modified", &["cache-control: max-age=0"], "")
+            answer("304 Not Modified", &["cache-control: max-age=0, stale-while-revalidate=60"], "")
         }
         Some(_) => value("new", &["etag: \"e2\"", "cache-control: max-age=0, stale-while-revalidate=60"]),
         None => value("old", &["etag: \"e1\"", "cache-control: max-age=0, stale-while-revalidate=60"]),
@@ -308,4 +308,68 @@ fn memoised_calls_are_made_once() {
     // A key without its payload cannot be loaded.
     assert_eq!(told(&conn.cmd("SWR.GET calc:unknown")).0, "MISS");
     assert_eq!(origin.count(), 2);
+}
+
+/// Writes go to the origin first; nothing old is left, whatever comes of them.
+#[test]
+fn writes_go_through() {
+    let origin = Origin::start(|asked: &Asked| {
+        match (asked.line.split(' ').next().unwrap(), asked.line.rsplit('/').next().unwrap()) {
+            ("GET", _) => value("from the origin", &[]),
+            (_, "refused") => answer("422 Unprocessable Content", &[], "no"),
+            (_, "hangs") => Told::Silence,
+            ("DELETE", "absent") => answer("404 Not Found", &[], ""),
+            ("PUT" | "DELETE", _) => answer("200 OK", &[], ""),
+            other => panic!("{other:?}"),
+        }
+    });
+    let Some((server, mut conn)) = start(&origin, "WRITE through HARDTIMEOUT 300 FRESH 60000") else { return };
+    let writes = || -> Vec<String> {
+        origin.asked().into_iter().filter(|asked| !asked.line.starts_with("GET")).map(|asked| asked.line).collect()
+    };
+    assert_eq!(conn.cmd("SET user:1 value EX 100"), Reply::Status("OK".into()));
+    assert_eq!(origin.asked()[0].body, b"value");
+    assert_eq!(conn.cmd("GET user:1"), Reply::Bulk(b"value".to_vec()));
+    assert_eq!(conn.cmd("TTL user:1"), Reply::Int(100));
+    assert_eq!(conn.cmd("PSETEX user:1 100000 other"), Reply::Status("OK".into()));
+    assert_eq!(conn.cmd("SWR.SET user:1 third TAGS 1 t"), Reply::Status("OK".into()));
+    assert_eq!(conn.cmd("DEL user:1"), Reply::Int(1));
+    assert_eq!(conn.cmd("UNLINK user:absent"), Reply::Int(1));
+    assert_eq!(
+        writes(),
+        ["PUT /users/1", "PUT /users/1", "PUT /users/1", "DELETE /users/1", "DELETE /users/absent"].map(str::to_owned)
+    );
+    // Refused: nothing has changed. No answer: nobody knows, and no copy is left.
+    assert_eq!(told(&conn.cmd("SWR.GET user:refused WAIT 5000")).1.as_deref(), Some("from the origin"));
+    assert_eq!(conn.cmd("SET user:refused x"), Reply::Error("ORIGIN 422".into()));
+    assert_eq!(conn.cmd("EXISTS user:refused"), Reply::Int(1));
+    assert_eq!(told(&conn.cmd("SWR.GET user:hangs WAIT 5000")).1.as_deref(), Some("from the origin"));
+    assert_eq!(conn.cmd("SET user:hangs x"), Reply::Error("ORIGIN unknown".into()));
+    assert_eq!(conn.cmd("EXISTS user:hangs"), Reply::Int(0));
+    // What cannot be written through is not written at all.
+    let before = origin.count();
+    for line in [
+        "INCR user:n",
+        "MSET user:a 1 user:b 2",
+        "DEL user:a user:b",
+        "SET user:a 1 NX",
+        "EXPIRE user:1 5",
+        "RENAME other user:a",
+        "SWR.SET user:a 1 IFVER 5",
+    ] {
+        let Reply::Error(text) = conn.cmd(line) else { panic!("{line}") };
+        assert!(text.starts_with("ERR this key is written through"), "{line}: {text}");
+    }
+    conn.cmd("MULTI");
+    assert!(matches!(conn.cmd("SET user:a 1"), Reply::Error(_)));
+    assert!(matches!(conn.cmd("EXEC"), Reply::Error(_)));
+    assert_eq!((origin.count(), conn.cmd("SET other 1")), (before, Reply::Status("OK".into())));
+    // In order for one key, and a writer that has gone leaves no old value.
+    let mut writers: Vec<Conn> = (0..10).map(|_| server.connect_ready()).collect();
+    for (n, writer) in writers.iter_mut().enumerate() {
+        writer.send(&request(&["SET", "user:race", &n.to_string()])).unwrap();
+    }
+    writers.iter_mut().for_each(|writer| assert_eq!(writer.read(), Ok(Reply::Status("OK".into()))));
+    let last = origin.asked().into_iter().rfind(|asked| asked.line == "PUT /users/race").unwrap();
+    assert_eq!(text(&conn.cmd("GET user:race")).unwrap().as_bytes(), last.body);
 }

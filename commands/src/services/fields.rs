@@ -129,6 +129,12 @@ pub const FIELDS: &[Field] = &[
         doc: "URL to load from; {key} is the key without its prefix, {+key} keeps its slashes",
     },
     Field {
+        name: "WRITE",
+        kind: Kind::Word(&["local", "through"]),
+        default: "local",
+        doc: "through: writes go to ORIGIN first, by PUT and DELETE",
+    },
+    Field {
         name: "HARDTIMEOUT",
         kind: Kind::Ms(1, HOUR_MS, false),
         default: "10000",
@@ -235,6 +241,7 @@ pub struct Policy {
     pub soft_timeout_ms: u64,
     pub loader: Loader,
     pub origin: Option<Arc<Template>>,
+    pub write_through: bool,
     pub hard_timeout_ms: u64,
     pub honour_headers: bool,
     /// How long a plain GET waits for a value that is being loaded; `None` = it does not.
@@ -288,6 +295,7 @@ impl Policy {
             soft_timeout_ms: number("SOFTTIMEOUT"),
             loader,
             origin: Template::parse(text("ORIGIN")).ok().map(Arc::new),
+            write_through: text("WRITE") == "through",
             hard_timeout_ms: number("HARDTIMEOUT"),
             honour_headers: text("HEADERS") == "honour",
             cold_ms: text("COLD").strip_prefix("wait ").and_then(|ms| ms.parse().ok()),

@@ -1,3 +1,5 @@
+//! What the log says of entries, its bounds, and how it is swept.
+
 use super::records::Glob;
 use super::*;
 use crate::Windows;

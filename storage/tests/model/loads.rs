@@ -273,7 +273,7 @@ impl World<'_, '_> {
                     assert!(!before(&|e| matches!(e, Event::Deleted(k) if *k == number)), "S2: delivered after DEL");
                 }
                 Wake::Token { token, .. } => self.granted(waiter.key, token, Vec::new()),
-                Wake::Absent(_) | Wake::Pass(_) | Wake::Failed | Wake::Look => {}
+                Wake::Absent(_) | Wake::Pass(_) | Wake::Failed | Wake::Look | Wake::Code(_) => {}
             }
         }
     }

@@ -302,7 +302,7 @@ impl Read<'_> {
             Some(Wake::Pass(ms)) => return Decided::Answer(tell(bare(State::Pass, ms as i64))),
             Some(Wake::Failed) => may_park = false,
             // Nobody loads: from the beginning.
-            Some(Wake::Look) => {}
+            Some(Wake::Look | Wake::Code(_)) => {}
             Some(Wake::Token { token, lease_ms, .. }) => self.token = Some(Granted { token, lease_ms }),
             None => {}
         }

@@ -155,7 +155,10 @@ fn misuse_of_workers() {
         ("SWR.NEXT w COUNT", "NOSERVICE no such service"),
         ("SWR.MEMO nobody x", "NOSERVICE no such service"),
         ("SWR.MEMO w x NOPE", "ERR syntax error"),
-        ("CACHE.SERVICE SET w LOADER origin", "ERR LOADER origin needs an ORIGIN"),
+        (
+            "CACHE.SERVICE SET w LOADER origin",
+            "ERR LOADER origin and WRITE through need an ORIGIN; for writes it has a place for the key",
+        ),
         ("CACHE.SERVICE SET w ORIGIN ftp://x/", "ERR invalid value for field 'ORIGIN'"),
         ("CACHE.SERVICE SET w COLD wait", "ERR invalid value for field 'COLD'"),
     ] {
