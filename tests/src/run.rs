@@ -18,7 +18,7 @@ const SILENCE: Duration = Duration::from_millis(100);
 const EXPIRY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The first words an error reply may have: clients branch on them, so the set is closed.
-const ERROR_WORDS: [&str; 18] = [
+const ERROR_WORDS: [&str; 21] = [
     "ERR",
     "NOAUTH",
     "WRONGPASS",
@@ -26,7 +26,6 @@ const ERROR_WORDS: [&str; 18] = [
     "BUSYREVOKE",
     "NOSERVICE",
     "ORIGIN",
-    "UNBLOCKED",
     "NOSCRIPT",
     "WRONGTYPE",
     "EXECABORT",
