@@ -163,13 +163,16 @@ struct Loader {
     /// By host and port.
     breakers: RefCell<HashMap<(Box<str>, u16), Breaker>>,
     /// Writes that wait for another one of their key, which is under way.
-    writes: RefCell<HashMap<(u8, Box<[u8]>), VecDeque<WriteJob>>>,
+    writes: RefCell<Waiting>,
     participant: RefCell<Participant<'static>>,
     shared: &'static Shared,
     clock: Clock,
     seed: u64,
     draws: Cell<u64>,
 }
+
+/// By database and key.
+type Waiting = HashMap<(u8, Box<[u8]>), VecDeque<WriteJob>>;
 
 /// What came back from an origin.
 struct Fetched {

@@ -1,2 +1,4 @@
+//! Revokes and services.
+
 mod revoke;
 mod services;

@@ -1,3 +1,5 @@
+//! Events, and what actions are made of.
+
 use crate::testkit::Testkit;
 
 fn live(t: &mut Testkit, keys: &str) -> String {

@@ -1,3 +1,5 @@
+//! The commands of freshness as a client sees them.
+
 use crate::testkit::Testkit;
 
 /// The parts of an answer `[state, value, token, ms]`.
