@@ -137,6 +137,8 @@ impl Command {
 }
 
 #[cfg(test)]
+mod dead;
+#[cfg(test)]
 mod queued;
 #[cfg(test)]
 mod tests;

@@ -82,7 +82,7 @@ impl<D: FnMut(usize) -> usize> Words<'_, D> {
 }
 
 /// A request of a row: as its usage says, then perhaps cut short, or with words that do not fit.
-fn request(row: &Command, draw: &mut impl FnMut(usize) -> usize) -> Vec<String> {
+pub(super) fn request(row: &Command, draw: &mut impl FnMut(usize) -> usize) -> Vec<String> {
     let arguments = usage::parse(row.usage).expect("checked by another test");
     let name: Vec<String> = row.name.split('|').map(str::to_owned).collect();
     let mut words = Words { draw, words: name.clone() };
