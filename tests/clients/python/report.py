@@ -7,6 +7,8 @@ import traceback
 HOST = os.environ["MILLPOND_HOST"]
 PORT = int(os.environ["MILLPOND_PORT"])
 PASSWORD = os.environ["MILLPOND_PASSWORD"]
+# Where the server may load from, on 127.0.0.1; 0 = nowhere.
+ORIGIN_PORT = int(os.environ.get("MILLPOND_ORIGIN_PORT") or 0)
 
 
 def password_address():
