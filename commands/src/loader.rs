@@ -11,7 +11,7 @@ use crate::services::fields::{Given, Loader};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use storage::{Access, Cx, Db, Failure, Fill, Filled, KeyHash, OnFail, Store, Terms, Wake, Woken};
+use storage::{Access, Cx, Db, Failure, Fill, Filled, KeyHash, OnFail, Phase, Store, Terms, Wake, Woken};
 
 /// Why something is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,15 +83,21 @@ pub fn failure(service: &Service, exactly_ms: Option<u64>) -> Failure {
     Failure { exactly_ms, on_fail: OnFail::Error, ..service.policy.failure }
 }
 
-/// Whether values of a key can be loaded at all by the service's loader. An origin without a place for the key is asked
-/// with payloads only.
-pub fn can_load(service: &Service, has_payload: bool) -> bool {
+/// Whether the value of a key can be loaded at all by the service's loader. Results of memoised calls are loaded with their
+/// payload only: that is not kept, and cannot be made from an id.
+pub fn can_load(service: &Service, key: &[u8], has_payload: bool) -> bool {
+    let own = key.strip_prefix(&*service.prefix).unwrap_or(key);
+    let is_id = own.len() == ID_DIGITS && own.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     match service.policy.loader {
         Loader::Lease => false,
-        Loader::Worker => true,
-        Loader::Origin => has_payload || service.policy.origin.as_ref().is_some_and(|origin| origin.has_key()),
+        _ if has_payload => true,
+        Loader::Worker => !is_id,
+        Loader::Origin => !is_id && service.policy.origin.as_ref().is_some_and(|origin| origin.has_key()),
     }
 }
+
+/// Length of an id: a SHA-256 in hexadecimal.
+const ID_DIGITS: usize = 64;
 
 /// Hands a job to whoever does it. Not with a stripe locked.
 pub fn hand_over(job: LoadJob, node: &Node, store: &mut Access<'_>, cx: &Cx) {
@@ -116,7 +122,7 @@ pub fn start(
     store: &mut Access<'_>,
     cx: &Cx,
 ) -> bool {
-    if !can_load(service, false) || !service.policy.enabled {
+    if !can_load(service, key, false) || !service.policy.enabled {
         return false;
     }
     let terms = terms(service);
@@ -213,12 +219,75 @@ struct Queue {
 
 /// Jobs for workers, by service. Their number is bounded by that of leases.
 #[derive(Default)]
-pub struct Jobs(Mutex<HashMap<Box<str>, Queue>>);
+pub struct Jobs {
+    queues: Mutex<HashMap<Box<str>, Queue>>,
+    /// Those that workers have taken, with when their leases end, steady ms, if nobody renews them.
+    taken: Mutex<VecDeque<(LoadJob, u64)>>,
+}
+
+/// Jobs that are known to be with a worker; of more the oldest are begun anew by their next reader only.
+const MAX_TAKEN: usize = 1 << 16;
+
+/// What became of a job that a worker took.
+enum After {
+    /// It is still being done, for so many ms.
+    Runs(u64),
+    /// It was answered, or is somebody else's by now.
+    Over,
+    /// It is to be done again, under this token.
+    Again(u64),
+}
 
 impl Jobs {
+    /// Notes that a worker has taken a job.
+    pub fn took(&self, job: LoadJob, until_ms: u64) {
+        let mut taken = self.taken.lock();
+        if taken.len() == MAX_TAKEN {
+            taken.pop_front();
+        }
+        taken.push_back((job, until_ms));
+    }
+
+    /// Begins those anew whose workers have not answered in time, or (those of these tokens) have gone.
+    pub fn recover(&self, gone: &[u64], store: &mut Access<'_>, cx: &Cx) {
+        let is_due = |(job, until_ms): &(LoadJob, u64)| *until_ms <= cx.steady_ms || gone.contains(&job.token);
+        let due: Vec<(LoadJob, u64)> = {
+            let mut taken = self.taken.lock();
+            if !taken.iter().any(is_due) {
+                return;
+            }
+            let (due, left): (VecDeque<_>, VecDeque<_>) = core::mem::take(&mut *taken).into_iter().partition(is_due);
+            *taken = left;
+            due.into()
+        };
+        for (mut job, _) in due {
+            let (kh, terms) = (store.hash(&job.key), terms(&job.service));
+            let after = store.loading(job.db, kh, &job.key, cx, |slot, loading| {
+                let view = slot.view();
+                if let Some(left_ms) = loading.lease_left_ms(job.token) {
+                    return After::Runs(left_ms);
+                }
+                let is_there = view.is_some_and(|view| matches!(view.phase, Phase::Fresh | Phase::Absent));
+                if is_there || loading.pass_left_ms().is_some() {
+                    return After::Over;
+                }
+                let tags: Vec<u64> = view.map(|view| view.tags().collect()).unwrap_or_default();
+                loading.grant(&terms, tags.into_iter()).map_or(After::Over, |granted| After::Again(granted.token))
+            });
+            match after {
+                After::Runs(left_ms) => self.took(job, cx.steady_ms + left_ms),
+                After::Over => {}
+                After::Again(token) => {
+                    job.token = token;
+                    self.push(job, store.store());
+                }
+            }
+        }
+    }
+
     /// Adds a job and wakes a worker for it.
     pub fn push(&self, job: LoadJob, store: &Store) {
-        let mut queues = self.0.lock();
+        let mut queues = self.queues.lock();
         let queue = queues.entry(job.service.name.clone()).or_default();
         queue.jobs.push_back(job);
         queue.wake_one(store);
@@ -226,7 +295,7 @@ impl Jobs {
 
     /// Takes the next job of one of these services, in their order.
     pub fn pop(&self, services: &[Arc<Service>]) -> Option<LoadJob> {
-        let mut queues = self.0.lock();
+        let mut queues = self.queues.lock();
         services.iter().find_map(|service| {
             let queue = queues.get_mut(&service.name)?;
             let job = queue.jobs.pop_front();
@@ -239,7 +308,7 @@ impl Jobs {
 
     /// Notes that a worker waits for jobs of these services. False (and it does not) if there is one by now.
     pub fn wait(&self, services: &[Arc<Service>], ticket: u64, core: usize) -> bool {
-        let mut queues = self.0.lock();
+        let mut queues = self.queues.lock();
         if services.iter().any(|service| queues.get(&service.name).is_some_and(|queue| !queue.jobs.is_empty())) {
             return false;
         }
@@ -251,7 +320,7 @@ impl Jobs {
 
     /// Forgets a worker that waited; if it had been woken for a job, another one is. Whether it still waited.
     pub fn leave(&self, services: &[Arc<Service>], ticket: u64, store: &Store) -> bool {
-        let mut queues = self.0.lock();
+        let mut queues = self.queues.lock();
         let mut waited = true;
         for service in services {
             let Some(queue) = queues.get_mut(&service.name) else {
@@ -273,7 +342,7 @@ impl Jobs {
 
     /// Jobs nobody has taken yet.
     pub fn waiting(&self) -> usize {
-        self.0.lock().values().map(|queue| queue.jobs.len()).sum()
+        self.queues.lock().values().map(|queue| queue.jobs.len()).sum()
     }
 }
 

@@ -1,4 +1,4 @@
 //! Origins of values: which may be asked, and what exactly. Asking them is the shell's.
 
 pub mod address;
-pub mod target;
+pub mod template;

@@ -135,6 +135,21 @@ impl Registry {
         registry
     }
 
+    /// Whether what holds for each service fits together.
+    fn check(&self) -> Result<(), Unfit> {
+        for service in self.with_global() {
+            let (policy, origin) = (&service.policy, &service.policy.origin);
+            if fields::Given::of(policy).lifetimes(policy).is_none() {
+                return Err(Unfit::Windows);
+            }
+            let writes_nowhere = policy.write_through && !origin.as_ref().is_some_and(|origin| origin.has_key());
+            if policy.loader == Loader::Origin && origin.is_none() || writes_nowhere {
+                return Err(Unfit::NoOrigin);
+            }
+        }
+        Ok(())
+    }
+
     fn global_books(&self) -> (Arc<ServiceStats>, Arc<Bulkhead>) {
         (Arc::clone(&self.global.stats), Arc::clone(&self.global.bulkhead))
     }
@@ -312,31 +327,23 @@ impl Services {
         let name = service.name.clone();
         let others = registry.all().filter(|other| other.name != name).map(|other| Service::clone(other));
         let new = Registry::of(others.chain([service]), registry.global_books());
-        if new.all().any(|service| fields::Given::of(&service.policy).lifetimes(&service.policy).is_none()) {
-            return Err(Unfit::Windows);
-        }
-        let asks_nobody = |service: &Service| {
-            let (policy, origin) = (&service.policy, &service.policy.origin);
-            let writes_nowhere = policy.write_through && !origin.as_ref().is_some_and(|origin| origin.has_key());
-            policy.loader == Loader::Origin && origin.is_none() || writes_nowhere
-        };
-        if new.all().any(|service| asks_nobody(service)) {
-            return Err(Unfit::NoOrigin);
-        }
+        new.check()?;
         self.put(new);
         Ok(())
     }
 
-    /// Forgets a service; whether there was one.
-    pub fn remove(&self, name: &[u8]) -> bool {
+    /// Forgets a service; whether there was one. What others inherit from it must fit without it.
+    pub fn remove(&self, name: &[u8]) -> Result<bool, Unfit> {
         let _change = self.change.lock();
         let registry = self.registry.load_full();
         let Some(name) = core::str::from_utf8(name).ok().filter(|name| registry.by_name.contains_key(*name)) else {
-            return false;
+            return Ok(false);
         };
         let others = registry.all().filter(|other| &*other.name != name).map(|other| Service::clone(other));
-        self.put(Registry::of(others, registry.global_books()));
-        true
+        let new = Registry::of(others, registry.global_books());
+        new.check()?;
+        self.put(new);
+        Ok(true)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::clients::Client;
 use crate::command::Command;
+use crate::node::Node;
 use core::sync::atomic::Ordering;
 use protocol::{OwnedRequest, Protocol};
 use std::collections::VecDeque;
@@ -130,11 +131,16 @@ impl Session {
     }
 
     /// Releases all leases that were granted to this connection: it has ended, or begins anew.
-    pub fn release_leases(&mut self, store: &mut Access<'_>, cx: &Cx) {
-        for HeldLease { key, token, .. } in self.leases.drain(..) {
-            store.decline(token, &key, cx);
+    pub fn release_leases(&mut self, node: &Node, store: &mut Access<'_>, cx: &Cx) {
+        if self.leases.is_empty() {
+            return;
         }
-        self.leases = VecDeque::new();
+        for HeldLease { key, token, .. } in &self.leases {
+            store.decline(*token, key, cx);
+        }
+        // Jobs among them are for other workers.
+        let gone: Vec<u64> = core::mem::take(&mut self.leases).into_iter().map(|lease| lease.token).collect();
+        node.jobs.recover(&gone, store, cx);
     }
 
     /// Bytes of its transaction and of the leases it remembers.

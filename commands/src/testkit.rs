@@ -309,7 +309,7 @@ impl Testkit {
         if let Some(mut parked) = self.parked.remove(&connection) {
             parked.wait.leave(&self.node, &mut store, &self.cx);
         }
-        self.sessions[connection].release_leases(&mut store, &self.cx);
+        self.sessions[connection].release_leases(&self.node, &mut store, &self.cx);
     }
 
     /// Runs the ticks of all stripes until nothing is left to do.

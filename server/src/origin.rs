@@ -16,7 +16,7 @@ use breaker::Breaker;
 use commands::loader::{self, LoadJob, Outcome};
 use commands::node::VERSION;
 use commands::origin::address::Allow;
-use commands::origin::target::{Place, Template, encode};
+use commands::origin::template::{Place, Template, encode};
 use commands::services::Service;
 use commands::services::fields::Given;
 use commands::through::WriteJob;
@@ -333,7 +333,8 @@ impl Loader {
             Answer::Nothing => Outcome::Absent,
             Answer::NoStore => Outcome::NoStore,
             Answer::Failed { retry_after_ms, why } => {
-                tracing::warn!(service = &*job.service.name, %why, "a load failed");
+                let key = String::from_utf8_lossy(&job.key).into_owned();
+                tracing::warn!(service = &*job.service.name, key, %why, "a load failed");
                 Outcome::Failed { retry_after_ms: *retry_after_ms }
             }
         };

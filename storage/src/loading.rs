@@ -238,6 +238,12 @@ impl Loading<'_> {
         self.load.backoff_left_ms(self.cx)
     }
 
+    /// Ms that the lease of this token still keeps others out; `None` if it does not.
+    pub fn lease_left_ms(&self, token: u64) -> Option<u64> {
+        let live = self.load.live(self.cx).filter(|lease| lease.token == token)?;
+        Some(live.expires_ms - self.cx.steady_ms)
+    }
+
     /// Leases of this key, and those who wait.
     pub fn counts(&self) -> (usize, usize) {
         (self.load.leases(), self.load.waiters())

@@ -172,9 +172,10 @@ pub(super) fn revoke_key(call: &mut Call<'_, '_>, key: &[u8], mode: Mode) -> boo
 
 /// Revokes keys of a service by a pattern of whole keys, and replies the epoch.
 pub(super) fn revoke_pattern(call: &mut Call<'_, '_>, service: &Service, pattern: &[u8]) -> Result<(), Error> {
-    Named::of(service, call)?;
-    let named = vec![Named::Group(Selector::Match(pattern))];
-    revoke_named(call, &Request { named, mode: Mode::Hard })?;
+    in_its_database(call, service, |call| {
+        let named = vec![Named::Group(Selector::Match(pattern))];
+        revoke_named(call, &Request { named, mode: Mode::Hard })
+    })?;
     reply_epoch(call);
     Ok(())
 }
@@ -190,10 +191,23 @@ fn clear(call: &mut Call<'_, '_>) -> Result<(), Error> {
 
 /// Revokes all keys of a service, and replies the epoch.
 pub(super) fn clear_service(call: &mut Call<'_, '_>, service: &Service, mode: Mode) -> Result<(), Error> {
-    let named = vec![Named::of(service, call)?];
-    revoke_named(call, &Request { named, mode })?;
+    in_its_database(call, service, |call| {
+        let named = vec![Named::of(service, call)?];
+        revoke_named(call, &Request { named, mode })
+    })?;
     reply_epoch(call);
     Ok(())
+}
+
+/// Runs `act` with the database of a service selected; all keys are those of the selected one.
+fn in_its_database<R>(call: &mut Call<'_, '_>, service: &Service, act: impl FnOnce(&mut Call<'_, '_>) -> R) -> R {
+    let selected = call.session.db;
+    if !service.prefix.is_empty() {
+        call.session.db = service.db;
+    }
+    let result = act(call);
+    call.session.db = selected;
+    result
 }
 
 fn delete(call: &mut Call<'_, '_>) -> Result<(), Error> {

@@ -257,7 +257,7 @@ fn quit(call: &mut Call<'_, '_>) -> Result<(), Error> {
 
 fn reset(call: &mut Call<'_, '_>) -> Result<(), Error> {
     reset_transaction(call.session, call.store);
-    call.session.release_leases(call.store, &call.cx);
+    call.session.release_leases(call.node, call.store, &call.cx);
     forget(call.session, call.node);
     call.reply.simple("RESET");
     Ok(())

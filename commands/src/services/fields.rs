@@ -1,6 +1,6 @@
 //! The fields of a service, one row each, and the policy that a full set of them is.
 
-use crate::origin::target::Template;
+use crate::origin::template::Template;
 use crate::payload::Form;
 use std::sync::Arc;
 use storage::limits::MAX_KEY_BYTES;

@@ -265,7 +265,7 @@ impl Reactor {
             // Woken already: who finds it gone tells the store.
             let _ = parked.rest.leave(&self.shared.node, &mut access, &cx);
         }
-        connection.session.release_leases(&mut access, &cx);
+        connection.session.release_leases(&self.shared.node, &mut access, &cx);
         drop(access);
         self.shared.node.clients.unregister(connection.session.client.id);
         self.shared.loads[self.core].fetch_sub(1, Ordering::Relaxed);

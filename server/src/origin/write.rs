@@ -1,7 +1,7 @@
 //! Writes to origins: PUT and DELETE, one at a time for each key.
 
 use super::{Loader, chain};
-use commands::origin::target::Template;
+use commands::origin::template::Template;
 use commands::services::Service;
 use commands::through::{self, WriteJob, Written};
 use http::header::{CONTENT_TYPE, HeaderValue};

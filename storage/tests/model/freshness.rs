@@ -234,7 +234,17 @@ fn late_softening_equals_eager() {
                 7 => some.step_by(5).for_each(|number| pair.edit(number)),
                 8 => some.step_by(3).for_each(|number| pair.delete(number)),
                 9 | 10 => pair.revoke_some(&mut random),
-                11 => pair.now += random.below(700),
+                11 => {
+                    pair.now += random.below(700);
+                    // The same selector again, before anybody has looked: the first one may have been the stricter.
+                    if random.below(2) == 0 {
+                        for stale_for in [random.below(2000), random.below(2000)] {
+                            let soft = Mode::Soft { at: Millis(pair.now), stale_for: Some(stale_for) };
+                            pair.revoke(Selector::Prefix(b"a:"), soft);
+                            pair.now += random.below(50);
+                        }
+                    }
+                }
                 _ => {
                     let cx = pair.cx();
                     (0..1 + random.below(6)).for_each(|_| _ = pair.access.tick(0, 1, &cx));

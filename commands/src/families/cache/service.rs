@@ -130,7 +130,7 @@ fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
 }
 
 fn del(call: &mut Call<'_, '_>) -> Result<(), Error> {
-    let removed = call.node.services.remove(call.args.at(2));
+    let removed = call.node.services.remove(call.args.at(2)).map_err(|unfit| Error::err(unfit.text()))?;
     call.reply.integer(removed.into());
     Ok(())
 }

@@ -200,7 +200,7 @@ impl<'r, 'c, 's> Reader<'r, 'c, 's> {
             terms: &terms,
             cx: &cx,
             ticket,
-            can_load: is_reader_s || loader::can_load(&service, wanted.payload.is_some()),
+            can_load: is_reader_s || loader::can_load(&service, key, wanted.payload.is_some()),
             token: None,
             began: None,
             was_loading: false,

@@ -24,7 +24,7 @@ pub(super) fn warm(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let mut started = 0;
     for key in keys {
         let service = Arc::clone(call.node.services.now().resolve(db, key));
-        if !loader::can_load(&service, false) {
+        if !loader::can_load(&service, key, false) {
             continue;
         }
         let kh = call.store.hash(key);
@@ -87,7 +87,8 @@ pub(super) fn next(call: &mut Call<'_, '_>) -> Result<(), Error> {
     if services.iter().any(|service| service.policy.loader != Loader::Worker) {
         return Err(Error::err("LOADER of that service is not worker"));
     }
-    let until_ms = block_ms.map(|ms| call.cx.steady_ms.saturating_add(ms));
+    // 0 = as long as it takes, as with BLPOP.
+    let until_ms = block_ms.map(|ms| if ms == 0 { u64::MAX } else { call.cx.steady_ms.saturating_add(ms) });
     let until_ms = until_ms.filter(|_| !call.session.in_exec);
     take(call, &services, count.unwrap_or(1), until_ms);
     Ok(())
@@ -95,6 +96,7 @@ pub(super) fn next(call: &mut Call<'_, '_>) -> Result<(), Error> {
 
 /// Replies with jobs, or waits for one.
 fn take(call: &mut Call<'_, '_>, services: &[Arc<Service>], count: usize, until_ms: Option<u64>) {
+    call.node.jobs.recover(&[], call.store, &call.cx);
     loop {
         let mut jobs = Vec::new();
         while jobs.len() < count {
@@ -103,6 +105,7 @@ fn take(call: &mut Call<'_, '_>, services: &[Arc<Service>], count: usize, until_
             // From now on it has the whole time of its lease, unless it is not wanted any more.
             let lease_ms = loader::terms(&job.service).lease_ms;
             if call.store.renew(job.db, kh, &job.key, job.token, lease_ms, &cx) {
+                call.node.jobs.took(job.clone(), cx.steady_ms.saturating_add(lease_ms));
                 jobs.push((job, lease_ms));
             }
         }
@@ -115,7 +118,9 @@ fn take(call: &mut Call<'_, '_>, services: &[Arc<Service>], count: usize, until_
         let core = call.session.client.core;
         if call.node.jobs.wait(services, ticket, core) {
             let services = services.to_vec();
-            call.effects.push(Effect::Park(Box::new(Worker { services, count, ticket, until_ms, woken: false })));
+            let look_ms = call.cx.steady_ms + RECOVER_MS;
+            let worker = Worker { services, count, ticket, until_ms, look_ms, woken: false };
+            call.effects.push(Effect::Park(Box::new(worker)));
             return;
         }
     }
@@ -160,8 +165,13 @@ struct Worker {
     count: usize,
     ticket: u64,
     until_ms: u64,
+    /// When it looks after jobs that were taken and not answered, steady ms.
+    look_ms: u64,
     woken: bool,
 }
+
+/// Time between two such looks, ms.
+const RECOVER_MS: u64 = 500;
 
 impl Wait for Worker {
     fn ticket(&self) -> u64 {
@@ -169,10 +179,15 @@ impl Wait for Worker {
     }
 
     fn due_ms(&self) -> u64 {
-        self.until_ms
+        self.until_ms.min(self.look_ms)
     }
 
-    fn due(&mut self, _: &Node, _: &mut Access<'_>, _: &Cx) -> bool {
+    fn due(&mut self, node: &Node, store: &mut Access<'_>, cx: &Cx) -> bool {
+        if cx.steady_ms < self.until_ms {
+            node.jobs.recover(&[], store, cx);
+            self.look_ms = cx.steady_ms + RECOVER_MS;
+            return false;
+        }
         // Whether it was woken or not: it looks for a job once more, and what it does not take others will.
         true
     }

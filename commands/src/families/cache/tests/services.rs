@@ -79,6 +79,18 @@ fn wrong_definitions_change_nothing() {
         assert_eq!(t.error(line), error, "{line}");
     }
     assert_eq!(value(&t.run("CACHE.SERVICE GET user"), "fresh"), "1000");
+    // Nor is one taken away that others rest on.
+    for line in [
+        "CACHE.SERVICE SET * FRESH 60000 STALE 600000",
+        "CACHE.SERVICE SET top PREFIX top: FRESH 10000",
+        "CACHE.SERVICE SET top.low PREFIX top:low: STALE 30000",
+    ] {
+        assert_eq!(t.run(line), "+OK\r\n");
+    }
+    assert_eq!(t.error("CACHE.SERVICE DEL top"), "ERR windows out of order");
+    for line in ["CACHE.SERVICE DEL top.low", "CACHE.SERVICE DEL top", "CACHE.SERVICE DEL *"] {
+        assert_eq!(t.run(line), ":1\r\n");
+    }
     assert_eq!(t.run("CACHE.SERVICE LIST"), "*1\r\n$4\r\nuser\r\n");
 }
 
@@ -93,9 +105,16 @@ fn services_are_cleared_and_their_keys_deleted() {
     assert_eq!(state(&mut t, "SWR.PEEK user:2"), "STALE");
     assert_eq!(t.run("CACHE.CLEAR user"), ":2\r\n");
     assert_eq!(t.run("MGET user:2 other"), "*2\r\n$-1\r\n$1\r\nc\r\n");
-    // Its keys are those of its database.
+    // Its keys are those of its database, whatever is selected.
+    t.run("SET user:2 b");
     t.run("SELECT 1");
-    assert_eq!(t.error("CACHE.CLEAR user"), "ERR that service belongs to another database");
+    t.run("SET user:2 c");
+    assert_eq!(t.error("CACHE.REVOKE SERVICE user"), "ERR that service belongs to another database");
+    assert_eq!(t.run("CACHE.CLEAR user"), ":3\r\n");
+    assert_eq!(t.run("GET user:2"), "$1\r\nc\r\n");
+    t.run("SELECT 0");
+    assert_eq!(t.run("GET user:2"), "$-1\r\n");
+    t.run("SELECT 1");
     assert_eq!(value(&t.run("CACHE.SERVICE RESOLVE user:2"), "name"), "*");
 }
 

@@ -111,9 +111,10 @@ fn workers_that_go_leave_their_jobs_to_others() {
     let replies = t.settle();
     assert_eq!((replies.len(), replies[0].0), (1, other));
     // A worker's time ends too.
-    t.on(other).run("SWR.NEXT w BLOCK 100");
+    let idle = t.connect();
+    t.on(idle).run("SWR.NEXT w BLOCK 100");
     t.advance_ms(100);
-    assert_eq!(t.settle(), [(other, "*0\r\n".to_owned())]);
+    assert_eq!(t.settle(), [(idle, "*0\r\n".to_owned())]);
 }
 
 #[test]
@@ -202,4 +203,45 @@ fn workers_get_canonical_payloads() {
     assert_eq!(job[6], r#"{"a":2,"b":1}"#);
     assert_eq!(t.run(&format!("SWR.FILL {} {} VALUE v", job[0], job[1])), "+OK\r\n");
     assert_eq!(texts(&t.settle()[0].1)[1..3], ["FILLED", "v"]);
+}
+
+/// Nobody has to wait for a job to be done again: it is another worker's once its own has gone, hangs, or gives it back.
+#[test]
+fn jobs_of_lost_workers_are_done_by_others() {
+    let (mut t, _, worker) = worker_kit();
+    let other = t.connect();
+    assert_eq!(t.run("SWR.WARM w:1"), ":1\r\n");
+    assert_eq!(texts(&t.on(worker).run("SWR.NEXT w"))[0], "w:1");
+    assert_eq!(t.on(other).run("SWR.NEXT w BLOCK 0"), "");
+    t.disconnect(worker);
+    let replies = t.settle();
+    assert_eq!((replies.len(), &*texts(&replies[0].1)[0]), (1, "w:1"));
+    // It hangs.
+    let third = t.connect();
+    t.on(third).run("SWR.NEXT w BLOCK 0");
+    t.advance_ms(9_999);
+    assert!(t.settle().is_empty());
+    t.advance_ms(600);
+    let replies = t.settle();
+    assert_eq!((replies.len(), replies[0].0), (1, third));
+    let token = texts(&replies[0].1)[1].clone();
+    // It gives it back.
+    assert_eq!(t.on(third).run(&format!("SWR.YIELD w:1 {token}")), ":1\r\n");
+    t.advance_ms(10_000);
+    let job = texts(&t.on(other).run("SWR.NEXT w"));
+    assert_eq!(job[0], "w:1");
+    // It answers: no more of that.
+    t.run(&format!("SWR.FILL w:1 {} VALUE v FRESH 100000 STALE 100000", job[1]));
+    t.advance_ms(20_000);
+    assert_eq!(t.on(other).run("SWR.NEXT w"), "*0\r\n");
+}
+
+/// An id says nothing about its payload: a read without it begins no load.
+#[test]
+fn results_are_not_loaded_by_their_ids() {
+    let (mut t, reader, worker) = worker_kit();
+    let id = "0123456789abcdef".repeat(4);
+    assert_eq!(t.on(reader).run(&format!("GET w:{id}")), "$-1\r\n");
+    assert_eq!(t.run(&format!("SWR.WARM w:{id}")), ":0\r\n");
+    assert_eq!(t.on(worker).run("SWR.NEXT w"), "*0\r\n");
 }
