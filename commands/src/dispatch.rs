@@ -202,6 +202,18 @@ pub(crate) fn run(call: &mut Call<'_, '_>) -> Outcome {
     }
 }
 
+/// Runs a command of a transaction. What was queued before its key's service wrote through is refused here.
+pub(crate) fn run_queued(call: &mut Call<'_, '_>) -> Outcome {
+    if call.command.flags.has(Flags::WRITE)
+        && call.node.services.writes_through()
+        && let Err(error) = through::judge(call)
+    {
+        refuse(call, &error);
+        return Outcome::Failed;
+    }
+    run(call)
+}
+
 #[cold]
 fn refuse(call: &mut Call<'_, '_>, error: &Error) {
     answer(&mut call.reply, call.node, call.stats, error);

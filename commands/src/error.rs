@@ -169,6 +169,8 @@ impl Error {
     /// The revoke log has no room.
     pub const BUSY_REVOKE: Self =
         Self::fixed(Code::BusyRevoke, "too many groups were revoked that are still being swept: try again soon");
+    /// The keys of that service are in another database than the selected one.
+    pub const OTHER_DATABASE: Self = Self::err("that service belongs to another database");
     /// No service of that name.
     pub const NO_SERVICE: Self = Self::fixed(Code::NoService, "no such service");
     /// The wait of a command was ended by CLIENT UNBLOCK.

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use storage::limits::{MAX_GLOB_BYTES, MAX_KEY_BYTES};
+use storage::limits::{MAX_GLOB_BYTES, MAX_GLOB_STARS, MAX_KEY_BYTES};
 
 /// Events, mappings of one, templates of one, and bytes of a template.
 pub const MAX_EVENTS: usize = 4096;
@@ -78,12 +78,20 @@ impl Template {
         Some(Self { text: text.into(), parts })
     }
 
+    /// Whether it is a safe pattern whatever is put in: with few stars, and no escape before a field.
+    pub fn is_pattern(&self) -> bool {
+        let escapes = |part: &Part| matches!(part, Part::Text(text) if text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1);
+        let mut pairs = self.parts.windows(2);
+        let stars = self.text.bytes().filter(|byte| *byte == b'*').count();
+        stars <= MAX_GLOB_STARS && !pairs.any(|two| escapes(&two[0]))
+    }
+
     /// As it was given.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The text for an event; `None` if a field is missing, empty, too long, or no text, number or truth value.
+    /// The text for an event; `None` if a field is missing, empty, too long, or no text, whole number or truth value.
     pub fn fill(&self, event: &Value, sort: Sort) -> Option<Vec<u8>> {
         let mut filled = Vec::new();
         for part in &self.parts {
@@ -93,7 +101,8 @@ impl Template {
                     let field = names.iter().try_fold(event, |value, name| value.get(&**name))?;
                     let text = match field {
                         Value::String(text) => text.clone(),
-                        Value::Number(number) => number.to_string(),
+                        // Decimals have no one form.
+                        Value::Number(number) if !number.is_f64() => number.to_string(),
                         Value::Bool(truth) => truth.to_string(),
                         _ => return None,
                     };
@@ -176,9 +185,10 @@ impl Events {
     /// Event, id and mapping, of one event or of all.
     pub fn list(&self, event: Option<&[u8]>) -> Vec<Listed> {
         let events = self.0.lock();
-        let wanted = events.iter().filter(|(name, _)| event.is_none_or(|event| event == &***name));
         let mut listed = Vec::new();
-        for (name, mappings) in wanted {
+        let one = event.and_then(|event| events.get_key_value(event));
+        let all = events.iter().filter(|_| event.is_none());
+        for (name, mappings) in one.into_iter().chain(all) {
             listed.extend(mappings.iter().map(|(id, mapping)| (name.clone(), id.clone(), Arc::clone(mapping))));
         }
         listed
@@ -197,7 +207,7 @@ mod tests {
 
     #[test]
     fn fields_are_put_in() {
-        let event = json!({"id": 7, "team": {"name": "a*[b"}, "on": true, "none": null, "list": [1], "empty": ""});
+        let event = json!({"id": 7, "team": {"name": "a*[b"}, "on": true, "none": null, "list": [1], "empty": "", "price": 1.5});
         for (template, expected) in [
             ("user:{id}", Some("user:7")),
             ("{team.name}:{id}:{on}", Some("a*[b:7:true")),
@@ -207,6 +217,7 @@ mod tests {
             ("{list}", None),
             ("{team}", None),
             ("{empty}", None),
+            ("{price}", None),
             ("{id.more}", None),
         ] {
             assert_eq!(fill(template, &event, Sort::Key).as_deref(), expected, "{template}");
@@ -225,6 +236,13 @@ mod tests {
                 assert_eq!(matches(other), other == format!("k:{text}:1"), "{filled} {other}");
             }
         }
+    }
+
+    #[test]
+    fn patterns_are_safe_whatever_is_put_in() {
+        let is_pattern = |text: &str| Template::parse(text.as_bytes()).unwrap().is_pattern();
+        assert!(is_pattern("a:{id}:*") && is_pattern(r"a\\{id}") && is_pattern(&"*".repeat(16)));
+        assert!(!is_pattern(r"a\{id}") && !is_pattern(&"*".repeat(17)));
     }
 
     #[test]

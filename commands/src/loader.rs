@@ -3,15 +3,15 @@
 //! A load is a lease like any other, held by whoever does it. Where one is due the store grants it and a job is made of it;
 //! workers take jobs from queues, one for each service, and the shell takes those for origins at once.
 
+pub mod jobs;
+
 use crate::families::string::encode;
 use crate::families::swr::{Kind, count, drawn};
 use crate::node::Node;
 use crate::services::Service;
 use crate::services::fields::{Given, Loader};
-use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use storage::{Access, Cx, Db, Failure, Fill, Filled, KeyHash, OnFail, Phase, Store, Terms, Wake, Woken};
+use storage::{Access, Cx, Db, Failure, Fill, Filled, KeyHash, OnFail, Terms};
 
 /// Why something is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +56,9 @@ pub struct LoadJob {
 }
 
 impl LoadJob {
-    /// The key without the prefix of its service.
+    /// The key without the prefix of the service that names the origin.
     pub fn own_key(&self) -> &[u8] {
-        self.key.strip_prefix(&*self.service.prefix).unwrap_or(&self.key)
+        self.key.strip_prefix(&*self.service.policy.origin_prefix).unwrap_or(&self.key)
     }
 }
 
@@ -109,7 +109,13 @@ pub fn hand_over(job: LoadJob, node: &Node, store: &mut Access<'_>, cx: &Cx) {
                 store.fail(job.db, kh, &job.key, job.token, &failure(&job.service, None), cx);
             }
         }
-        Loader::Worker | Loader::Lease => node.jobs.push(job, store.store()),
+        Loader::Worker | Loader::Lease => {
+            if let Err(job) = node.jobs.push(job, store.store(), cx) {
+                // More than workers do: it fails at once, and not again before the backoff.
+                let kh = store.hash(&job.key);
+                store.fail(job.db, kh, &job.key, job.token, &failure(&job.service, None), cx);
+            }
+        }
     }
 }
 
@@ -162,17 +168,17 @@ pub enum Outcome<'a> {
     },
     /// There is none.
     Absent,
-    /// A value that must not be stored.
-    NoStore,
+    /// A value that must not be stored: it is for those who wait.
+    NoStore {
+        /// The value.
+        value: &'a [u8],
+    },
     /// None came.
     Failed {
         /// When to ask again, if the origin said so, ms from now.
         retry_after_ms: Option<u64>,
     },
 }
-
-/// How long a value that must not be stored is passed by, ms.
-const PASS_MS: u64 = 1000;
 
 /// Answers the lease of a job that was done by no core. False if a copy was confirmed that is gone: the lease stays.
 pub fn finish(job: &LoadJob, outcome: Outcome<'_>, store: &mut Access<'_>, cx: &Cx) -> bool {
@@ -191,10 +197,12 @@ pub fn finish(job: &LoadJob, outcome: Outcome<'_>, store: &mut Access<'_>, cx: &
         }
         Outcome::Same { given, validator } => Fill::Same { lifetimes: Some(lifetimes(given)), validator },
         Outcome::Absent => Fill::Absent { fresh_ms: Some(policy.absent_ms) },
-        Outcome::NoStore => Fill::NoStore { pass_ms: PASS_MS },
+        Outcome::NoStore { value } => Fill::Unstored { value: encode(value) },
         Outcome::Failed { retry_after_ms } => {
             counts.failed.add(1);
-            store.fail(job.db, kh, &job.key, job.token, &failure(service, retry_after_ms), cx);
+            // An origin may ask for more time, not for less.
+            let exactly_ms = retry_after_ms.filter(|ms| *ms > policy.failure.backoff_ms);
+            store.fail(job.db, kh, &job.key, job.token, &failure(service, exactly_ms), cx);
             return true;
         }
     };
@@ -202,154 +210,4 @@ pub fn finish(job: &LoadJob, outcome: Outcome<'_>, store: &mut Access<'_>, cx: &
     let (filled, load_ms) = store.fill(job.db, kh, &job.key, job.token, fill, cx);
     count(filled, kind, load_ms, counts);
     filled != Filled::Gone
-}
-
-/// A worker that waits for jobs.
-#[derive(Clone, Copy, Debug)]
-struct Idle {
-    ticket: u64,
-    core: usize,
-}
-
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<LoadJob>,
-    idle: VecDeque<Idle>,
-}
-
-/// Jobs for workers, by service. Their number is bounded by that of leases.
-#[derive(Default)]
-pub struct Jobs {
-    queues: Mutex<HashMap<Box<str>, Queue>>,
-    /// Those that workers have taken, with when their leases end, steady ms, if nobody renews them.
-    taken: Mutex<VecDeque<(LoadJob, u64)>>,
-}
-
-/// Jobs that are known to be with a worker; of more the oldest are begun anew by their next reader only.
-const MAX_TAKEN: usize = 1 << 16;
-
-/// What became of a job that a worker took.
-enum After {
-    /// It is still being done, for so many ms.
-    Runs(u64),
-    /// It was answered, or is somebody else's by now.
-    Over,
-    /// It is to be done again, under this token.
-    Again(u64),
-}
-
-impl Jobs {
-    /// Notes that a worker has taken a job.
-    pub fn took(&self, job: LoadJob, until_ms: u64) {
-        let mut taken = self.taken.lock();
-        if taken.len() == MAX_TAKEN {
-            taken.pop_front();
-        }
-        taken.push_back((job, until_ms));
-    }
-
-    /// Begins those anew whose workers have not answered in time, or (those of these tokens) have gone.
-    pub fn recover(&self, gone: &[u64], store: &mut Access<'_>, cx: &Cx) {
-        let is_due = |(job, until_ms): &(LoadJob, u64)| *until_ms <= cx.steady_ms || gone.contains(&job.token);
-        let due: Vec<(LoadJob, u64)> = {
-            let mut taken = self.taken.lock();
-            if !taken.iter().any(is_due) {
-                return;
-            }
-            let (due, left): (VecDeque<_>, VecDeque<_>) = core::mem::take(&mut *taken).into_iter().partition(is_due);
-            *taken = left;
-            due.into()
-        };
-        for (mut job, _) in due {
-            let (kh, terms) = (store.hash(&job.key), terms(&job.service));
-            let after = store.loading(job.db, kh, &job.key, cx, |slot, loading| {
-                let view = slot.view();
-                if let Some(left_ms) = loading.lease_left_ms(job.token) {
-                    return After::Runs(left_ms);
-                }
-                let is_there = view.is_some_and(|view| matches!(view.phase, Phase::Fresh | Phase::Absent));
-                if is_there || loading.pass_left_ms().is_some() {
-                    return After::Over;
-                }
-                let tags: Vec<u64> = view.map(|view| view.tags().collect()).unwrap_or_default();
-                loading.grant(&terms, tags.into_iter()).map_or(After::Over, |granted| After::Again(granted.token))
-            });
-            match after {
-                After::Runs(left_ms) => self.took(job, cx.steady_ms + left_ms),
-                After::Over => {}
-                After::Again(token) => {
-                    job.token = token;
-                    self.push(job, store.store());
-                }
-            }
-        }
-    }
-
-    /// Adds a job and wakes a worker for it.
-    pub fn push(&self, job: LoadJob, store: &Store) {
-        let mut queues = self.queues.lock();
-        let queue = queues.entry(job.service.name.clone()).or_default();
-        queue.jobs.push_back(job);
-        queue.wake_one(store);
-    }
-
-    /// Takes the next job of one of these services, in their order.
-    pub fn pop(&self, services: &[Arc<Service>]) -> Option<LoadJob> {
-        let mut queues = self.queues.lock();
-        services.iter().find_map(|service| {
-            let queue = queues.get_mut(&service.name)?;
-            let job = queue.jobs.pop_front();
-            if queue.jobs.is_empty() && queue.idle.is_empty() {
-                queues.remove(&service.name);
-            }
-            job
-        })
-    }
-
-    /// Notes that a worker waits for jobs of these services. False (and it does not) if there is one by now.
-    pub fn wait(&self, services: &[Arc<Service>], ticket: u64, core: usize) -> bool {
-        let mut queues = self.queues.lock();
-        if services.iter().any(|service| queues.get(&service.name).is_some_and(|queue| !queue.jobs.is_empty())) {
-            return false;
-        }
-        for service in services {
-            queues.entry(service.name.clone()).or_default().idle.push_back(Idle { ticket, core });
-        }
-        true
-    }
-
-    /// Forgets a worker that waited; if it had been woken for a job, another one is. Whether it still waited.
-    pub fn leave(&self, services: &[Arc<Service>], ticket: u64, store: &Store) -> bool {
-        let mut queues = self.queues.lock();
-        let mut waited = true;
-        for service in services {
-            let Some(queue) = queues.get_mut(&service.name) else {
-                waited = false;
-                continue;
-            };
-            let before = queue.idle.len();
-            queue.idle.retain(|idle| idle.ticket != ticket);
-            waited &= queue.idle.len() < before;
-            if !queue.jobs.is_empty() {
-                queue.wake_one(store);
-            }
-            if queue.jobs.is_empty() && queue.idle.is_empty() {
-                queues.remove(&service.name);
-            }
-        }
-        waited
-    }
-
-    /// Jobs nobody has taken yet.
-    pub fn waiting(&self) -> usize {
-        self.queues.lock().values().map(|queue| queue.jobs.len()).sum()
-    }
-}
-
-impl Queue {
-    fn wake_one(&mut self, store: &Store) {
-        if let Some(Idle { ticket, core }) = self.idle.pop_front() {
-            store.wake(Woken { core, ticket, wake: Wake::Look });
-        }
-    }
 }

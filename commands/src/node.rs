@@ -4,7 +4,7 @@ use crate::clients::Clients;
 use crate::events::Events;
 use crate::host::Host;
 use crate::latency::Latency;
-use crate::loader::Jobs;
+use crate::loader::jobs::Jobs;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::slowlog::Slowlog;

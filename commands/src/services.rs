@@ -120,6 +120,11 @@ impl Registry {
             let mut texts = registry.merged(service.db, &service.prefix);
             service.own.iter().for_each(|(field, text)| texts[*field] = text.clone());
             service.policy = Policy::new(|name| &texts[fields::find(name.as_bytes()).expect("a field of the table")]);
+            let names_origin = fields::find(b"ORIGIN").is_some_and(|field| service.own.contains_key(&field));
+            service.policy.origin_prefix = match registry.chain(service.db, &service.prefix).first() {
+                Some(longer) if !names_origin => longer.policy.origin_prefix.clone(),
+                _ => service.prefix.clone(),
+            };
             let service = Arc::new(service);
             if &*service.name == GLOBAL {
                 registry.global = Arc::clone(&service);

@@ -15,6 +15,7 @@ use crate::session::Session;
 use crate::settings::Settings;
 use crate::stats::WorkerStats;
 use crate::table::{self, Lookup};
+use crate::through::{self, WriteJob, Written};
 use core::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use protocol::{Output, OwnedRequest, Protocol, ReplyWriter};
@@ -34,6 +35,8 @@ pub(crate) struct Shell {
     pub changed: Mutex<Vec<String>>,
     /// What `process` answers.
     pub process: Mutex<ProcessStats>,
+    /// Writes to origins that were handed in; `None` = it takes none.
+    pub writes: Mutex<Option<Vec<WriteJob>>>,
 }
 
 struct FakeHost(Arc<Shell>);
@@ -45,6 +48,14 @@ impl Host for FakeHost {
 
     fn process(&self) -> ProcessStats {
         *self.0.process.lock()
+    }
+
+    fn write(&self, job: WriteJob) -> Result<(), WriteJob> {
+        match &mut *self.0.writes.lock() {
+            Some(writes) => writes.push(job),
+            None => return Err(job),
+        }
+        Ok(())
     }
 
     fn setting_changed(&self, name: &str, _text: &str) {
@@ -301,6 +312,14 @@ impl Testkit {
             self.parked.insert(connection, Parked { wait, request: request.clone(), row });
         }
         printable(&output.chunks().flatten().copied().collect::<Vec<u8>>())
+    }
+
+    /// Says how the oldest write that an origin was asked for ended.
+    pub fn written(&mut self, written: Written) -> WriteJob {
+        let job = self.shell.writes.lock().as_mut().expect("it takes writes").remove(0);
+        self.cx.seed = self.cx.seed.wrapping_add(1);
+        through::tell(&job, written, &mut self.participant.batch(), &self.cx);
+        job
     }
 
     /// Ends a connection: what it holds and waits for is released.

@@ -6,11 +6,13 @@
 use crate::call::Call;
 use crate::effect::{Effect, Wait};
 use crate::error::Error;
+use crate::families::{string, swr};
 use crate::node::Node;
 use crate::services::Service;
 use core::sync::atomic::Ordering;
+use protocol::ReplyWriter;
 use std::sync::Arc;
-use storage::{Access, Cx, Db, Wake, Woken};
+use storage::{Access, Bulkhead, Cx, Db, Granted, Terms, Wake, Woken};
 
 /// A write to be made at an origin.
 #[derive(Clone, Debug)]
@@ -30,9 +32,9 @@ pub struct WriteJob {
 }
 
 impl WriteJob {
-    /// The key without the prefix of its service.
+    /// The key without the prefix of the service that names the origin.
     pub fn own_key(&self) -> &[u8] {
-        self.key.strip_prefix(&*self.service.prefix).unwrap_or(&self.key)
+        self.key.strip_prefix(&*self.service.policy.origin_prefix).unwrap_or(&self.key)
     }
 }
 
@@ -41,20 +43,33 @@ impl WriteJob {
 pub enum Written {
     /// It was taken.
     Done,
-    /// It was refused with this status; nothing has changed.
-    Refused(u16),
+    /// It was answered with this status.
+    Status(u16),
+    /// It never reached the origin.
+    Unsent,
     /// Nobody knows.
     Unknown,
 }
 
 impl Written {
+    /// Whether nothing has changed there. A status of the 400s refuses, apart from 408; after others it may have been made.
+    fn is_refusal(self) -> bool {
+        match self {
+            Self::Unsent => true,
+            Self::Status(status) => (400..500).contains(&status) && status != 408,
+            Self::Done | Self::Unknown => false,
+        }
+    }
+
     const DONE: u32 = 0;
+    const UNSENT: u32 = u32::MAX - 1;
     const UNKNOWN: u32 = u32::MAX;
 
     fn code(self) -> u32 {
         match self {
             Self::Done => Self::DONE,
-            Self::Refused(status) => u32::from(status),
+            Self::Status(status) => u32::from(status),
+            Self::Unsent => Self::UNSENT,
             Self::Unknown => Self::UNKNOWN,
         }
     }
@@ -62,15 +77,30 @@ impl Written {
     fn of(code: u32) -> Self {
         match code {
             Self::DONE => Self::Done,
+            Self::UNSENT => Self::Unsent,
             Self::UNKNOWN => Self::Unknown,
-            status => Self::Refused(status as u16),
+            status => Self::Status(status as u16),
         }
     }
 }
 
-/// Commands that may be written through: name, and the argument with the value.
-const THROUGH: &[(&str, Option<usize>)] =
-    &[("set", Some(2)), ("setex", Some(3)), ("psetex", Some(3)), ("swr.set", Some(2)), ("del", None), ("unlink", None)];
+/// A command that may be written through.
+struct Through {
+    name: &'static str,
+    /// Which argument is the value; `None` = it deletes.
+    value: Option<usize>,
+    /// Whether it is one without a condition on what is here, or the error that it would end with.
+    is_plain: fn(&Call<'_, '_>) -> Result<bool, Error>,
+}
+
+const THROUGH: &[Through] = &[
+    Through { name: "set", value: Some(2), is_plain: string::is_plain_set },
+    Through { name: "setex", value: Some(3), is_plain: string::is_plain_setex },
+    Through { name: "psetex", value: Some(3), is_plain: string::is_plain_psetex },
+    Through { name: "swr.set", value: Some(2), is_plain: swr::is_plain_set },
+    Through { name: "del", value: None, is_plain: |_| Ok(true) },
+    Through { name: "unlink", value: None, is_plain: |_| Ok(true) },
+];
 /// Commands that load or describe what is there, or is loaded.
 const ABOUT_LOADS: &[&str] = &["swr.fill", "swr.tag", "swr.refresh"];
 
@@ -87,21 +117,24 @@ pub(crate) fn judge(call: &Call<'_, '_>) -> Result<Option<Arc<Service>>, Error> 
     let mut keys = call.command.keys_of(call.args);
     let through = keys.clone().map(|key| services.resolve(db, key)).find(|service| service.policy.write_through);
     let Some(service) = through.filter(|_| !ABOUT_LOADS.contains(&call.command.name)) else { return Ok(None) };
-    let is_known = THROUGH.iter().any(|(name, _)| *name == call.command.name);
     let is_one = keys.next().is_some() && keys.next().is_none();
-    let conditions = ["NX", "XX", "IFVER"];
-    let has_value = call.command.name.contains("set");
-    let is_conditional =
-        has_value && (3..call.args.len()).any(|at| conditions.iter().any(|word| call.is_word(at, word)));
-    if !is_known || !is_one || is_conditional || call.session.in_exec || call.session.transaction.is_some() {
-        return Err(ONLY);
+    let is_alone = !call.session.in_exec && call.session.transaction.is_none();
+    match THROUGH.iter().find(|row| row.name == call.command.name) {
+        Some(row) if is_one && is_alone && (row.is_plain)(call)? => Ok(Some(Arc::clone(service))),
+        _ => Err(ONLY),
     }
-    Ok(Some(Arc::clone(service)))
+}
+
+/// An error if a command that was not [judged](judge) by it writes to this key, which another database has.
+pub(crate) fn check_target(call: &Call<'_, '_>, db: Db, key: &[u8]) -> Result<(), Error> {
+    let services = &call.node.services;
+    let is_through = services.writes_through() && services.now().resolve(db, key).policy.write_through;
+    if is_through { Err(ONLY) } else { Ok(()) }
 }
 
 /// Hands the write to the shell and waits.
 pub(crate) fn begin(call: &mut Call<'_, '_>, service: Arc<Service>) {
-    let at = THROUGH.iter().find(|(name, _)| *name == call.command.name).and_then(|(_, at)| *at);
+    let at = THROUGH.iter().find(|row| row.name == call.command.name).and_then(|row| row.value);
     let ticket = call.node.tickets.fetch_add(1, Ordering::Relaxed);
     let job = WriteJob {
         db: call.db(),
@@ -112,25 +145,40 @@ pub(crate) fn begin(call: &mut Call<'_, '_>, service: Arc<Service>) {
         core: call.session.client.core,
     };
     if let Err(job) = call.node.host.write(job) {
-        // No origin may be asked: nothing was changed there.
-        tell(&job, Written::Refused(503), call.store, &call.cx);
+        // No origin may be asked.
+        tell(&job, Written::Unsent, call.store, &call.cx);
     }
-    call.effects.push(Effect::Park(Box::new(Writer { ticket, told: Written::Unknown })));
+    call.effects.push(Effect::Park(Box::new(Writer { ticket, told: Written::Unknown, lease: None })));
 }
 
-/// Tells the writer how it ended. Before that nothing old is left here, unless nothing has changed there.
+/// How long a writer has to store what the origin took, ms.
+const STORE_MS: u64 = 10_000;
+
+/// Tells the writer how it ended. Before that nothing old is left here, unless nothing has changed there; and it holds a
+/// lease, so that it stores nothing over what came after.
 pub fn tell(job: &WriteJob, written: Written, store: &mut Access<'_>, cx: &Cx) {
-    if !matches!(written, Written::Refused(_)) {
-        let kh = store.hash(&job.key);
+    let kh = store.hash(&job.key);
+    if !written.is_refusal() {
         store.one(job.db, kh, &job.key, cx, |slot| slot.delete());
     }
-    store.store().wake(Woken { core: job.core, ticket: job.ticket, wake: Wake::Code(written.code()) });
+    let granted = (written == Written::Done && job.value.is_some()).then(|| {
+        let bulkhead = Arc::new(Bulkhead::new(0));
+        let terms = Terms { lease_ms: STORE_MS, lease_max_ms: STORE_MS, may_load: false, core: job.core, bulkhead };
+        store.loading(job.db, kh, &job.key, cx, |_, loading| loading.grant(&terms, core::iter::empty()).ok())
+    });
+    let wake = match granted.flatten() {
+        Some(Granted { token, lease_ms }) => Wake::Token { token, lease_ms, key: store.load_key(job.db, &job.key) },
+        None => Wake::Code(written.code()),
+    };
+    store.store().wake(Woken { core: job.core, ticket: job.ticket, wake });
 }
 
 /// A writer that waits. It cannot be unblocked: what it waits for has begun.
 struct Writer {
     ticket: u64,
     told: Written,
+    /// By which it may store the value.
+    lease: Option<u64>,
 }
 
 impl Wait for Writer {
@@ -147,8 +195,10 @@ impl Wait for Writer {
     }
 
     fn tell(&mut self, wake: Wake) {
-        if let Wake::Code(code) = wake {
-            self.told = Written::of(code);
+        match wake {
+            Wake::Code(code) => self.told = Written::of(code),
+            Wake::Token { token, .. } => (self.told, self.lease) = (Written::Done, Some(token)),
+            _ => {}
         }
     }
 
@@ -159,13 +209,40 @@ impl Wait for Writer {
     fn finish(self: Box<Self>, call: &mut Call<'_, '_>) -> Result<(), Error> {
         match self.told {
             // What was deleted there counts as one even where no copy was here.
-            Written::Done if call.command.name.ends_with("del") || call.command.name == "unlink" => {
-                call.reply.integer(1);
-                Ok(())
-            }
-            Written::Done => (call.command.run)(call),
-            Written::Refused(status) => Err(Error::origin(status.to_string())),
-            Written::Unknown => Err(Error::origin("unknown".to_owned())),
+            Written::Done if call.command.name == "del" || call.command.name == "unlink" => call.reply.integer(1),
+            Written::Done => return store(call, self.lease),
+            Written::Status(status) => return Err(Error::origin(status.to_string())),
+            Written::Unsent => return Err(Error::origin("unreachable".to_owned())),
+            Written::Unknown => return Err(Error::origin("unknown".to_owned())),
         }
+        Ok(())
     }
 }
+
+/// Runs the command here, unless something else was written or deleted since the origin took it.
+fn store(call: &mut Call<'_, '_>, lease: Option<u64>) -> Result<(), Error> {
+    let (db, key, args, command) = (call.db(), call.args.at(1), call.args, call.command);
+    let kh = call.store.hash(key);
+    let Call { session, store, reply, cx, node, stats, effects, .. } = call;
+    let (cx, protocol) = (*cx, session.protocol);
+    store.atomically([kh], |store| {
+        let holds = lease
+            .is_some_and(|token| store.loading(db, kh, key, &cx, |_, loading| loading.lease_left_ms(token).is_some()));
+        if !holds {
+            reply.ok();
+            return Ok(());
+        }
+        let reply = ReplyWriter::new(reply.output(), protocol);
+        let first_hash = Some(kh);
+        let done =
+            (command.run)(&mut Call { command, args, first_hash, session, store, reply, cx, node, stats, effects });
+        // Superseded by the write; and no load is under way any more.
+        if let Some(token) = lease {
+            store.release(db, kh, key, token, &cx);
+        }
+        done
+    })
+}
+
+#[cfg(test)]
+mod tests;

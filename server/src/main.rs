@@ -66,7 +66,9 @@ fn serve(settings: Settings) -> Result<(), String> {
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads as usize,
     };
-    let own_files = OWN_FILES + OWN_FILES_PER_CORE * cores as u64;
+    let mut own_files = OWN_FILES + OWN_FILES_PER_CORE * cores as u64;
+    own_files += if web.is_empty() { 0 } else { web::MAX_FILES };
+    own_files += if settings.text("origin-allow").is_empty() { 0 } else { origin::FILES };
     limit_clients(&settings, own_files);
     settings.record("threads", &cores.to_string());
     settings.record("dir", &std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default());

@@ -12,7 +12,7 @@ mod write;
 use crate::clock::Clock;
 use crate::net::inbox::forward;
 use crate::shared::Shared;
-use breaker::Breaker;
+use breaker::{Breaker, Leave};
 use commands::loader::{self, LoadJob, Outcome};
 use commands::node::VERSION;
 use commands::origin::address::Allow;
@@ -24,7 +24,7 @@ use connect::Connector;
 use core::cell::{Cell, RefCell};
 use core::sync::atomic::Ordering;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
@@ -35,7 +35,7 @@ use rustls::{ClientConfig, RootCertStore};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 use storage::{Cx, Millis, Participant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -46,6 +46,8 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 128;
 /// Connections kept open to one origin, and for how long without a request.
 const IDLE_CONNECTIONS: usize = 32;
+/// Descriptors that are put by for connections to origins.
+pub const FILES: u64 = 512;
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
 /// Where jobs are handed in.
@@ -177,12 +179,13 @@ type Waiting = HashMap<(u8, Box<[u8]>), VecDeque<WriteJob>>;
 /// What came back from an origin.
 struct Fetched {
     answer: Answer,
-    body: Bytes,
+    /// Of an answer that has a value.
+    body: Option<Bytes>,
 }
 
 impl Fetched {
     fn failed(why: impl Into<std::borrow::Cow<'static, str>>) -> Self {
-        Self { answer: Answer::Failed { retry_after_ms: None, why: why.into() }, body: Bytes::new() }
+        Self { answer: Answer::Failed { retry_after_ms: None, why: why.into() }, body: None }
     }
 }
 
@@ -191,39 +194,56 @@ impl Loader {
         let Some(template) = job.service.policy.origin.clone() else {
             return self.finish(&job, Fetched::failed("no origin"));
         };
-        let place = (Box::from(template.host()), template.port());
-        let open = self.breakers.borrow_mut().entry(place.clone()).or_default().refuses(self.clock.uptime_ms());
-        if open {
-            return self.finish(&job, Fetched::failed("the breaker is open"));
-        }
+        let until = Instant::now() + Duration::from_millis(job.service.policy.hard_timeout_ms);
         let copy = self.validator(&job);
-        let mut fetched = self.fetch(&job, &template, copy.as_ref()).await;
-        let is_failure = matches!(fetched.answer, Answer::Failed { .. });
-        self.breakers.borrow_mut().entry(place).or_default().note(!is_failure, self.clock.uptime_ms());
-        if matches!(fetched.answer, Answer::NotModified { .. }) {
-            if self.answer(&job, &fetched) {
-                return;
+        let mut fetched = self.fetch(&job, &template, copy.as_ref(), until).await;
+        let is_confirmed = match fetched.answer {
+            Answer::NotModified { .. } => {
+                if self.answer(&job, &fetched) {
+                    return;
+                }
+                true
             }
+            // By a 304 that forbids to keep it.
+            Answer::NoStore => fetched.body.is_none(),
+            _ => false,
+        };
+        if is_confirmed {
             // The copy it confirms is gone: the value itself, then.
-            fetched = self.fetch(&job, &template, None).await;
+            fetched = self.fetch(&job, &template, None, until).await;
         }
         self.finish(&job, fetched);
     }
 
-    /// Asks the origin, within the time it has.
-    async fn fetch(&self, job: &LoadJob, template: &Template, copy: Option<&Validator>) -> Fetched {
+    /// Asks the origin, until the time is over.
+    async fn fetch(&self, job: &LoadJob, template: &Template, copy: Option<&Validator>, until: Instant) -> Fetched {
         let request = match self.request(job, template, copy) {
             Ok(request) => request,
             Err(why) => return Fetched::failed(why),
         };
-        let limit = Duration::from_millis(job.service.policy.hard_timeout_ms);
+        let Some(leave) = self.may_ask(template) else { return Fetched::failed("the breaker is open") };
         let asking = async {
             match self.client.request(request).await {
-                Ok(response) => self.read(response, job, copy).await,
-                Err(error) => Fetched::failed(chain(&error)),
+                Ok(response) => (!response.status().is_server_error(), self.read(response, job, copy).await),
+                Err(error) => (false, Fetched::failed(chain(&error))),
             }
         };
-        tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Fetched::failed("timed out"))
+        let asked = tokio::time::timeout_at(until.into(), asking).await;
+        let (is_good, fetched) = asked.unwrap_or_else(|_| (false, Fetched::failed("timed out")));
+        self.asked(template, leave, is_good);
+        fetched
+    }
+
+    /// Leave of the breaker to make a request that is ready to be sent.
+    fn may_ask(&self, template: &Template) -> Option<Leave> {
+        let place = (Box::from(template.host()), template.port());
+        self.breakers.borrow_mut().entry(place).or_default().ask(self.clock.uptime_ms())
+    }
+
+    /// Tells the breaker how it ended.
+    fn asked(&self, template: &Template, leave: Leave, is_good: bool) {
+        let place = (Box::from(template.host()), template.port());
+        self.breakers.borrow_mut().entry(place).or_default().note(leave, is_good, self.clock.uptime_ms());
     }
 
     fn request(
@@ -282,8 +302,9 @@ impl Loader {
         let honour_headers = job.service.policy.honour_headers;
         let asked = Asked { honour_headers, validator: copy, now_ms: self.clock.now_ms() };
         let answer = response::judge(head.status, &head.headers, &asked);
-        if !matches!(answer, Answer::Value { .. }) {
-            return Fetched { answer, body: Bytes::new() };
+        let has_value = matches!(answer, Answer::Value { .. } | Answer::NoStore);
+        if !has_value || head.status == StatusCode::NOT_MODIFIED {
+            return Fetched { answer, body: None };
         }
         if head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
             return Fetched::failed("an encoded body, which was not asked for");
@@ -294,13 +315,16 @@ impl Loader {
             return Fetched::failed("a body above origin-max-value");
         }
         match Limited::new(body, most).collect().await {
-            Ok(body) => Fetched { answer, body: body.to_bytes() },
+            Ok(body) => Fetched { answer, body: Some(body.to_bytes()) },
             Err(error) => Fetched::failed(format!("the body: {error}")),
         }
     }
 
-    /// What the copy at hand is known by.
+    /// What the copy at hand is known by. What a call results in is no resource that could be unchanged.
     fn validator(&self, job: &LoadJob) -> Option<Validator> {
+        if job.payload.is_some() {
+            return None;
+        }
         let cx = self.cx();
         let mut participant = self.participant.borrow_mut();
         let mut access = participant.batch();
@@ -319,19 +343,20 @@ impl Loader {
             Windows { fresh_ms, stale_ms, retain_ms } => Given { fresh_ms, stale_ms, retain_ms },
         };
         let kept = |validator: &Option<Validator>| validator.as_ref().map(Validator::to_bytes);
+        let value = fetched.body.as_deref().unwrap_or_default();
         let (validator, outcome);
         outcome = match &fetched.answer {
             Answer::Value { windows, tags, validator: new } => {
                 validator = kept(new);
                 let etag = validator.as_deref().unwrap_or_default();
-                Outcome::Value { value: &fetched.body, given: given(windows), tags, validator: etag }
+                Outcome::Value { value, given: given(windows), tags, validator: etag }
             }
             Answer::NotModified { windows, validator: new } => {
                 validator = kept(new);
                 Outcome::Same { given: given(windows), validator: validator.as_deref() }
             }
             Answer::Nothing => Outcome::Absent,
-            Answer::NoStore => Outcome::NoStore,
+            Answer::NoStore => Outcome::NoStore { value },
             Answer::Failed { retry_after_ms, why } => {
                 let key = String::from_utf8_lossy(&job.key).into_owned();
                 tracing::warn!(service = &*job.service.name, key, %why, "a load failed");

@@ -4,6 +4,7 @@
 //! commands: so that waiting, login, limits and the lists of clients are those of every client. Promises: bodies and heads
 //! are bounded, a request that sends nothing is ended, and who goes away takes its waits along.
 
+mod browser;
 mod client;
 
 use crate::net::listener::deal;
@@ -34,7 +35,11 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 const MAX_ACTION_BYTES: usize = 64 * 1024;
 /// Connections at a time; further ones are closed.
-const MAX_CONNECTIONS: usize = 4096;
+const MAX_CONNECTIONS: usize = 512;
+/// Descriptors that these take: the connection, and our end of its pair.
+pub const MAX_FILES: u64 = 2 * MAX_CONNECTIONS as u64;
+/// Time for a client to take what was sent to it.
+const TAKE_TIME: Duration = Duration::from_secs(30);
 
 type Answer = Response<Full<Bytes>>;
 
@@ -75,6 +80,10 @@ async fn accept(listener: TcpListener, shared: &'static Shared, open: Arc<Atomic
             }
         };
         if open.load(Ordering::Relaxed) >= MAX_CONNECTIONS {
+            continue;
+        }
+        if let Err(error) = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(TAKE_TIME)) {
+            tracing::debug!(%peer, %error, "an HTTP connection was lost before it was served");
             continue;
         }
         let place = Place::take(Arc::clone(&open));
@@ -163,14 +172,18 @@ async fn route(
     client: &mut Option<Client>,
 ) -> Result<Answer, Wrong> {
     let path = request.uri().path().to_owned();
-    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(&path).split('/').collect();
     if parts == ["health"] {
         return Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" })));
     }
     let live = &shared.node.settings.live;
     let needs_login = live.password.load().is_some();
-    if !needs_login && live.protected_mode.load(Ordering::Relaxed) && !peer.ip().to_canonical().is_loopback() {
+    let is_protected = !needs_login && live.protected_mode.load(Ordering::Relaxed);
+    if is_protected && !peer.ip().to_canonical().is_loopback() {
         return Err(Wrong::new(StatusCode::FORBIDDEN, "protected mode: no password is set"));
+    }
+    if let Some(why) = browser::refuses(request.headers(), is_protected) {
+        return Err(Wrong::new(StatusCode::FORBIDDEN, why));
     }
     let client = open(client, shared, peer)?;
     if needs_login {
@@ -207,11 +220,20 @@ fn open<'c>(
     shared: &'static Shared,
     peer: SocketAddr,
 ) -> Result<&'c mut Client, Wrong> {
+    // A core closes connections that have been idle for too long.
+    if client.as_ref().is_some_and(Client::is_closed) {
+        *client = None;
+    }
     if client.is_none() {
         let refused = |error: io::Error| Wrong::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(refused)?;
         theirs.set_nonblocking(true).map_err(refused)?;
-        deal(shared, theirs.into(), peer.to_string(), "http".to_string(), true);
+        if !deal(shared, theirs.into(), peer.to_string(), "http".to_string(), false) {
+            return Err(Wrong::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "as many clients are connected as maxclients allows",
+            ));
+        }
         *client = Some(Client::new(ours).map_err(refused)?);
     }
     client.as_mut().ok_or_else(|| Wrong::new(StatusCode::SERVICE_UNAVAILABLE, "no connection"))

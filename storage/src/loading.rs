@@ -96,6 +96,11 @@ pub enum Fill<'a> {
         /// See above.
         pass_ms: u64,
     },
+    /// A value that must not be stored, nor any copy be kept: those who waited get it.
+    Unstored {
+        /// See above.
+        value: NewValue<'a>,
+    },
 }
 
 /// What became of a [`Fill`].
@@ -311,7 +316,7 @@ impl Loading<'_> {
         let tags: Tags = match &fill {
             Fill::Value { tags, .. } => sorted(tags),
             Fill::Same { .. } => slot.view().map(|view| view.tags().collect()).unwrap_or_default(),
-            Fill::Absent { .. } | Fill::NoStore { .. } => lease.tags.clone(),
+            Fill::Absent { .. } | Fill::NoStore { .. } | Fill::Unstored { .. } => lease.tags.clone(),
         };
         let log = &self.store.log;
         let mut found = log.judge_since(self.table, self.key, tags.iter().copied(), lease.stamp, self.log_held);
@@ -364,6 +369,11 @@ impl Loading<'_> {
             Fill::Absent { .. } => Wake::Absent(Some(self.cx.now)),
             Fill::Same { .. } => Wake::Failed,
             Fill::NoStore { pass_ms } => Wake::Pass(pass_ms),
+            Fill::Unstored { value } => {
+                let ended = Some(0);
+                let lifetimes = Lifetimes { fresh_ms: ended, stale_ms: ended, retain_ms: ended, refresh: 0 };
+                self.unstored(Fill::Value { value, lifetimes, tags: &[], validator: b"" }, load_ms)
+            }
         }
     }
 
@@ -383,6 +393,11 @@ impl Loading<'_> {
                 self.load.succeeded();
                 self.load.open_pass(pass_ms, self.cx);
                 return (Filled::Stored, Some(Wake::Pass(pass_ms)));
+            }
+            Fill::Unstored { .. } => {
+                self.load.succeeded();
+                slot.remove();
+                return (Filled::Stored, Some(self.unstored(fill, load_ms)));
             }
             Fill::Absent { fresh_ms } => {
                 self.load.succeeded();

@@ -29,8 +29,9 @@ fn connect(port: u16) -> TcpStream {
 fn send(stream: &mut TcpStream, head: &str, headers: &[&str], body: &str) {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     let length = body.len();
-    let text =
-        format!("{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}");
+    let text = format!(
+        "{head} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+    );
     stream.write_all(text.as_bytes()).unwrap();
 }
 
@@ -96,7 +97,7 @@ fn a_payload_is_computed_once_for_all_callers() {
     let mut stream = connect(port);
     stream
         .write_all(
-            b"GET /health HTTP/1.1\r\nhost: x\r\n\r\nGET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\nGET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
         )
         .unwrap();
     let mut both = String::new();
@@ -136,6 +137,12 @@ fn what_is_wrong_is_said() {
     let id = "0".repeat(64);
     let cases: &[(&str, &[&str], &str, u16)] = &[
         ("GET /", &[], "", 404),
+        ("GET //memo/calc", &[], "", 404),
+        // From pages of other sites.
+        ("POST /memo/calc", &["sec-fetch-site: cross-site"], "x", 403),
+        ("POST /memo/calc", &["origin: http://evil.test"], "x", 403),
+        ("POST /memo/calc", &["origin: null"], "x", 403),
+        ("POST /memo/nobody", &["origin: http://localhost", "sec-fetch-site: same-origin"], "x", 404),
         ("GET /memo/calc", &[], "", 405),
         ("DELETE /user/cache/clear", json, "", 405),
         ("POST /memo/nobody", &[], "x", 404),
@@ -161,6 +168,30 @@ fn what_is_wrong_is_said() {
         assert_eq!(answer.headers.contains("retry-after: 1"), *status == 202, "{}", answer.headers);
     }
     assert_eq!(conn.cmd("PING"), Reply::Status("PONG".into()));
+    // A name that somebody lets point here.
+    let mut stream = connect(port);
+    stream.write_all(b"POST /memo/nobody HTTP/1.1\r\nhost: evil.test\r\nconnection: close\r\n\r\n").unwrap();
+    assert_eq!(read(stream).status, 403);
+    // No room for one more client; and a connection whose core ended it is as good as new.
+    let mut kept = connect(port);
+    let once = |stream: &mut TcpStream| {
+        stream.write_all(b"POST /memo/calc HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\ny").unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).unwrap();
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"}") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            rest.push(byte[0]);
+        }
+        String::from_utf8_lossy(&first[9..]).into_owned()
+    };
+    assert_eq!(once(&mut kept), "200");
+    conn.cmd("CONFIG SET maxclients 1");
+    assert_eq!(ask(port, "POST /memo/calc", &[], "x").status, 503);
+    conn.cmd("CONFIG SET maxclients 100");
+    conn.cmd("CLIENT KILL TYPE normal SKIPME yes");
+    assert_eq!(once(&mut kept), "200");
 }
 
 #[test]

@@ -128,9 +128,12 @@ fn fields(call: &Call<'_, '_>, index: usize) -> Result<Value, Error> {
     if given % 2 == 1 {
         return Err(Error::SYNTAX);
     }
-    let text = |at: usize| String::from_utf8_lossy(call.args.at(at)).into_owned();
-    let pairs = (index..call.args.len()).step_by(2).map(|at| (text(at), Value::String(text(at + 1))));
-    Ok(Value::Object(pairs.collect::<Map<String, Value>>()))
+    let text = |at: usize| {
+        let text = core::str::from_utf8(call.args.at(at)).map_err(|_| Error::err("fields and values are UTF-8"))?;
+        Ok::<_, Error>(text.to_owned())
+    };
+    let pairs = (index..call.args.len()).step_by(2).map(|at| Ok((text(at)?, Value::String(text(at + 1)?))));
+    Ok(Value::Object(pairs.collect::<Result<Map<String, Value>, Error>>()?))
 }
 
 fn map(call: &mut Call<'_, '_>) -> Result<(), Error> {
@@ -142,7 +145,11 @@ fn map(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let broken = || Error::err("a template is text with {field} or {field.of.field}");
     let templates: Result<Vec<Template>, Error> =
         (5..end).map(|at| Template::parse(call.args.at(at)).ok_or_else(broken)).collect();
-    let mapped = call.node.events.map(event, id, Mapping { sort, templates: templates?, is_soft });
+    let templates = templates?;
+    if sort == Sort::Match && !templates.iter().all(Template::is_pattern) {
+        return Err(Error::err("a pattern has up to 16 stars, and no escape before a field"));
+    }
+    let mapped = call.node.events.map(event, id, Mapping { sort, templates, is_soft });
     mapped.map_err(|unfit| match unfit {
         Unfit::Name => Error::err("names of events and mappings have 1 to 128 bytes"),
         Unfit::TooMany => Error::err("too many events, mappings or templates"),
@@ -229,7 +236,11 @@ fn action(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let service = call.node.services.now().find(name.as_bytes()).cloned().ok_or(Error::NO_SERVICE)?;
     let given = fields(call, 2)?;
     let field = |name: &str| {
-        let text = given.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let text = given.get(name).and_then(|value| match value {
+            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+            Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+            _ => None,
+        });
         text.ok_or_else(|| Error::because(format!("the action needs the field '{name}'")))
     };
     match action {

@@ -7,6 +7,7 @@ use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::effect::{Job, Progress, SLICE_KEYS};
 use crate::error::Error;
+use crate::through;
 use smallvec::SmallVec;
 use storage::limits::DATABASES;
 use storage::{Db, KeyHash, Kind, Slot};
@@ -368,6 +369,7 @@ fn copy(call: &mut Call<'_, '_>) -> Result<(), Error> {
     if source == target && from == to {
         return Err(Error::SAME_OBJECT);
     }
+    through::check_target(call, target, to)?;
     let outcome = transfer(call, (source, from), (target, to), replace, true);
     call.count_lookup(outcome != Transfer::Missing);
     call.reply.integer(i64::from(outcome == Transfer::Done));
@@ -380,6 +382,7 @@ fn move_key(call: &mut Call<'_, '_>) -> Result<(), Error> {
     if source == target {
         return Err(Error::SAME_OBJECT);
     }
+    through::check_target(call, target, key)?;
     let outcome = transfer(call, (source, key), (target, key), false, false);
     call.reply.integer(i64::from(outcome == Transfer::Done));
     Ok(())

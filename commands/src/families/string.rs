@@ -403,7 +403,9 @@ fn get(call: &mut Call<'_, '_>) -> Result<(), Error> {
 #[cold]
 fn loaded_by_others(call: &Call<'_, '_>) -> Option<Arc<Service>> {
     let services = call.node.services.now();
-    Some(services.resolve(call.db(), call.args.at(1))).filter(|s| s.policy.loader != Loader::Lease).map(Arc::clone)
+    Some(services.resolve(call.db(), call.args.at(1)))
+        .filter(|s| s.policy.enabled && s.policy.loader != Loader::Lease)
+        .map(Arc::clone)
 }
 
 /// Options of SET.
@@ -497,6 +499,23 @@ fn set_with_options(call: &mut Call<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a SET depends on nothing that is there, or its error.
+pub(crate) fn is_plain_set(call: &Call<'_, '_>) -> Result<bool, Error> {
+    let options = set_options(call)?;
+    let expire = options.expiry.resolve(call)?;
+    Ok(options.condition.is_none() && !options.get && !matches!(expire, Some(Expire::Keep)))
+}
+
+/// The same of SETEX.
+pub(crate) fn is_plain_setex(call: &Call<'_, '_>) -> Result<bool, Error> {
+    deadline_in(call, 1000).map(|_| true)
+}
+
+/// The same of PSETEX.
+pub(crate) fn is_plain_psetex(call: &Call<'_, '_>) -> Result<bool, Error> {
+    deadline_in(call, 1).map(|_| true)
+}
+
 fn setex(call: &mut Call<'_, '_>) -> Result<(), Error> {
     set_for(call, 1000)
 }
@@ -505,8 +524,12 @@ fn psetex(call: &mut Call<'_, '_>) -> Result<(), Error> {
     set_for(call, 1)
 }
 
+fn deadline_in(call: &Call<'_, '_>, unit_ms: i64) -> Result<Millis, Error> {
+    expiry::positive_deadline(call.integer(2)?, unit_ms, call.cx.now.0, call.command.name)
+}
+
 fn set_for(call: &mut Call<'_, '_>, unit_ms: i64) -> Result<(), Error> {
-    let deadline = expiry::positive_deadline(call.integer(2)?, unit_ms, call.cx.now.0, call.command.name)?;
+    let deadline = deadline_in(call, unit_ms)?;
     let (value, writing) = (encode(call.args.at(3)), Writing::to(call, call.args.at(1)));
     call.first(|slot, reply| {
         writing.store(slot, value, Some(deadline));

@@ -18,6 +18,7 @@ mod work;
 pub(crate) use fill::{Kind, count};
 pub(crate) use options::drawn;
 pub(crate) use read::read_through;
+pub(crate) use set::is_plain_set;
 
 const SINCE: &str = "0.1.0";
 
@@ -217,7 +218,8 @@ pub const COMMANDS: &[Command] = &[
         wire_id: 373,
         arity: -2,
         keys: Keys::NONE,
-        flags: Flags::BLOCKING.and(Flags::NOSCRIPT),
+        // Jobs are of any key of these services.
+        flags: Flags::BLOCKING.and(Flags::NOSCRIPT).and(Flags::KEYSPACE),
         group: Group::Swr,
         since: SINCE,
         complexity: "O(N), N being the number of jobs taken",

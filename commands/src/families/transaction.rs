@@ -231,7 +231,7 @@ impl Running<'_, '_> {
                 stats,
                 effects,
             };
-            let outcome = dispatch::run(&mut call);
+            let outcome = dispatch::run_queued(&mut call);
             dispatch::account_queued(&call, outcome);
         }
         session.in_exec = nested;

@@ -126,7 +126,7 @@ pub const FIELDS: &[Field] = &[
         name: "ORIGIN",
         kind: Kind::Origin,
         default: "",
-        doc: "URL to load from; {key} is the key without its prefix, {+key} keeps its slashes",
+        doc: "URL to load from; {key} is the key without the prefix of the service that says so, {+key} keeps its slashes",
     },
     Field {
         name: "WRITE",
@@ -241,6 +241,8 @@ pub struct Policy {
     pub soft_timeout_ms: u64,
     pub loader: Loader,
     pub origin: Option<Arc<Template>>,
+    /// Prefix of the service that names the origin: the origin knows its keys without it.
+    pub origin_prefix: Box<[u8]>,
     pub write_through: bool,
     pub hard_timeout_ms: u64,
     pub honour_headers: bool,
@@ -295,6 +297,7 @@ impl Policy {
             soft_timeout_ms: number("SOFTTIMEOUT"),
             loader,
             origin: Template::parse(text("ORIGIN")).ok().map(Arc::new),
+            origin_prefix: Box::default(),
             write_through: text("WRITE") == "through",
             hard_timeout_ms: number("HARDTIMEOUT"),
             honour_headers: text("HEADERS") == "honour",

@@ -165,7 +165,7 @@ async fn accept_unix(listener: UnixListener, shared: &'static Shared, path: Stri
             Ok((stream, _)) => {
                 let address = format!("{path}:0");
                 if let Ok(stream) = stream.into_std() {
-                    deal(shared, stream.into(), address.clone(), address, true);
+                    count(shared, deal(shared, stream.into(), address.clone(), address, true));
                 }
             }
             Err(error) => pause_accepting(&error).await,
@@ -195,30 +195,42 @@ fn take_tcp(stream: TcpStream, peer: SocketAddr, shared: &'static Shared) -> io:
     let settings = &shared.node.settings;
     let open = settings.live.password.load().is_none() && settings.live.protected_mode.load(Ordering::Relaxed);
     if open && !peer.ip().to_canonical().is_loopback() {
-        refuse(shared, &fd, &refusal::protected_mode());
+        count(shared, false);
+        refuse(&fd, &refusal::protected_mode());
         return Ok(());
     }
-    deal(shared, fd, peer.to_string(), local.to_string(), false);
+    count(shared, deal(shared, fd, peer.to_string(), local.to_string(), false));
     Ok(())
 }
 
-/// Hands a connection to the core with the fewest.
-pub(crate) fn deal(shared: &'static Shared, fd: OwnedFd, address: String, local_address: String, is_unix: bool) {
+/// Enters a connection in the books. Accepting happens on the first core, the only writer of its counters.
+fn count(shared: &Shared, is_taken: bool) {
+    let stats = &shared.node.workers[0];
+    let counter = if is_taken { &stats.accepted } else { &stats.refused };
+    counter.add(1);
+}
+
+/// Hands a connection to the core with the fewest; false if there are as many as there may be, and it was told so.
+pub(crate) fn deal(
+    shared: &'static Shared,
+    fd: OwnedFd,
+    address: String,
+    local_address: String,
+    is_unix: bool,
+) -> bool {
     let limit = shared.node.settings.live.max_clients.load(Ordering::Relaxed);
     if !shared.node.clients.admit(limit) {
-        refuse(shared, &fd, &refusal::too_many_clients());
-        return;
+        refuse(&fd, &refusal::too_many_clients());
+        return false;
     }
     let loads = shared.loads.iter().enumerate();
     let core = loads.min_by_key(|(_, load)| load.load(Ordering::Relaxed)).map_or(0, |(core, _)| core);
     shared.loads[core].fetch_add(1, Ordering::Relaxed);
-    // Accepting happens on the first core, the only writer of its counters.
-    shared.node.workers[0].accepted.add(1);
     shared.inboxes[core].send(Mail::Connection(Newcomer { fd, address, local_address, is_unix }));
+    true
 }
 
-fn refuse(shared: &'static Shared, fd: &OwnedFd, reply: &[u8]) {
-    shared.node.workers[0].refused.add(1);
+fn refuse(fd: &OwnedFd, reply: &[u8]) {
     // Best effort: the peer may be gone already.
     let _ = rustix::net::send(fd, reply, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
 }

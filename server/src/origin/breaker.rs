@@ -19,27 +19,37 @@ pub struct Breaker {
     until_ms: u64,
     /// A probe is under way.
     probes: bool,
+    /// Times it has opened or closed: what was asked before that says nothing about now.
+    turns: u64,
+}
+
+/// The right to make one request, to be given back with how it ended.
+#[derive(Debug)]
+#[must_use = "a probe that is never noted keeps the breaker open"]
+pub struct Leave {
+    turns: u64,
 }
 
 impl Breaker {
-    /// Whether a request must not be made now. One that may be made while it is open is a probe.
-    pub fn refuses(&mut self, now_ms: u64) -> bool {
-        if self.open_ms == 0 {
-            return false;
+    /// Leave to make a request now, which must then be made. One that is made while it is open is a probe.
+    pub fn ask(&mut self, now_ms: u64) -> Option<Leave> {
+        let is_open = self.open_ms > 0;
+        if is_open && (self.probes || now_ms < self.until_ms) {
+            return None;
         }
-        if self.probes || now_ms < self.until_ms {
-            return true;
-        }
-        self.probes = true;
-        false
+        self.probes = is_open;
+        Some(Leave { turns: self.turns })
     }
 
-    /// Notes how a request ended.
-    pub fn note(&mut self, is_good: bool, now_ms: u64) {
+    /// Notes how a request ended: whether the origin answered, and not with an error of its own.
+    pub fn note(&mut self, leave: Leave, is_good: bool, now_ms: u64) {
+        if leave.turns != self.turns {
+            return;
+        }
         if self.open_ms > 0 {
             self.probes = false;
             if is_good {
-                *self = Self::default();
+                *self = Self { turns: self.turns + 1, ..Self::default() };
             } else {
                 self.open_ms = (self.open_ms * 2).min(OPEN_MAX_MS);
                 self.until_ms = now_ms + self.open_ms;
@@ -51,7 +61,8 @@ impl Breaker {
         let in_a_row = self.last.trailing_ones() >= IN_A_ROW;
         let among = self.answers == AMONG && (self.last & ((1 << AMONG) - 1)).count_ones() * 2 >= AMONG;
         if in_a_row || among {
-            *self = Self { open_ms: OPEN_MS, until_ms: now_ms + OPEN_MS, ..Self::default() };
+            let turns = self.turns + 1;
+            *self = Self { open_ms: OPEN_MS, until_ms: now_ms + OPEN_MS, turns, ..Self::default() };
         }
     }
 }
@@ -60,48 +71,62 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    fn answers(breaker: &mut Breaker, is_good: bool, now_ms: u64) {
+        let leave = breaker.ask(now_ms).expect("leave to ask");
+        breaker.note(leave, is_good, now_ms);
+    }
+
     #[test]
     fn five_in_a_row_open_it_and_a_good_probe_closes_it() {
         let mut breaker = Breaker::default();
-        for _ in 0..4 {
-            assert!(!breaker.refuses(0));
-            breaker.note(false, 0);
-        }
-        assert!(!breaker.refuses(0));
-        breaker.note(false, 100);
-        assert!(breaker.refuses(100) && breaker.refuses(1099));
+        (0..5).for_each(|_| answers(&mut breaker, false, 100));
+        assert!(breaker.ask(100).is_none() && breaker.ask(1099).is_none());
         // One probe at a time.
-        assert!(!breaker.refuses(1100) && breaker.refuses(1100));
-        breaker.note(false, 1200);
-        assert!(breaker.refuses(3199) && !breaker.refuses(3200));
-        breaker.note(true, 3200);
-        assert!(!breaker.refuses(3200) && !breaker.refuses(3200));
+        let probe = breaker.ask(1100).unwrap();
+        assert!(breaker.ask(1100).is_none() && breaker.ask(9999).is_none());
+        breaker.note(probe, false, 1200);
+        assert!(breaker.ask(3199).is_none());
+        answers(&mut breaker, true, 3200);
+        assert!(breaker.ask(3200).is_some() && breaker.ask(3200).is_some());
+    }
+
+    #[test]
+    fn what_was_asked_before_it_opened_or_closed_does_not_count() {
+        let mut breaker = Breaker::default();
+        let mut early: Vec<Leave> = (0..8).map(|_| breaker.ask(0).unwrap()).collect();
+        let mut next = || early.pop().unwrap();
+        (0..5).for_each(|_| breaker.note(next(), false, 0));
+        // A late answer of either kind is no probe's.
+        breaker.note(next(), true, 10);
+        assert!(breaker.ask(999).is_none());
+        breaker.note(next(), false, 20);
+        let probe = breaker.ask(1000).expect("not put off by late failures");
+        breaker.note(next(), true, 1001);
+        assert!(breaker.ask(1002).is_none(), "the probe is still under way");
+        breaker.note(probe, true, 1003);
+        assert!(breaker.ask(1003).is_some() && breaker.ask(1003).is_some());
     }
 
     #[test]
     fn half_of_twenty_open_it() {
         let mut breaker = Breaker::default();
-        for n in 0..19 {
-            breaker.note(n % 2 == 1, 0);
-            assert!(!breaker.refuses(0), "{n}");
-        }
-        breaker.note(true, 0);
-        assert!(breaker.refuses(0));
+        (0..19).for_each(|n| answers(&mut breaker, n % 2 == 1, 0));
+        answers(&mut breaker, true, 0);
+        assert!(breaker.ask(0).is_none());
         let mut breaker = Breaker::default();
-        (0..1000).for_each(|n| breaker.note(n % 3 > 0, 0));
-        assert!(!breaker.refuses(0), "a third is borne");
+        (0..1000).for_each(|n| answers(&mut breaker, n % 3 > 0, 0));
+        assert!(breaker.ask(0).is_some(), "a third is borne");
     }
 
     #[test]
     fn it_stays_open_for_half_a_minute_at_most() {
         let mut breaker = Breaker::default();
-        (0..5).for_each(|_| breaker.note(false, 0));
+        (0..5).for_each(|_| answers(&mut breaker, false, 0));
         let mut now = 0;
         for _ in 0..10 {
             now += 40_000;
-            assert!(!breaker.refuses(now));
-            breaker.note(false, now);
+            answers(&mut breaker, false, now);
         }
-        assert!(breaker.refuses(now + 29_999) && !breaker.refuses(now + 30_000));
+        assert!(breaker.ask(now + 29_999).is_none() && breaker.ask(now + 30_000).is_some());
     }
 }

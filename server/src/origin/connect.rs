@@ -8,6 +8,7 @@ use http::Uri;
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
@@ -38,6 +39,9 @@ impl Service<Uri> for Connector {
     }
 }
 
+/// Time for one of several addresses: the next may answer where it does not.
+const ADDRESS_TIME: Duration = Duration::from_secs(3);
+
 async fn connect(allow: &Allow, uri: &Uri) -> io::Result<TcpStream> {
     let host = uri.host().ok_or_else(|| io::Error::other("no host"))?;
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
@@ -46,12 +50,13 @@ async fn connect(allow: &Allow, uri: &Uri) -> io::Result<TcpStream> {
     for address in tokio::net::lookup_host((bare, port)).await? {
         match allow.permits(host, port, address.ip()) {
             Err(refused) => last = io::Error::new(io::ErrorKind::PermissionDenied, refused),
-            Ok(()) => match TcpStream::connect(address).await {
-                Ok(stream) => {
+            Ok(()) => match tokio::time::timeout(ADDRESS_TIME, TcpStream::connect(address)).await {
+                Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("{address} does not answer")),
+                Ok(Ok(stream)) => {
                     stream.set_nodelay(true)?;
                     return Ok(stream);
                 }
-                Err(error) => last = error,
+                Ok(Err(error)) => last = error,
             },
         }
     }

@@ -38,33 +38,31 @@ impl Loader {
     }
 
     async fn write(&self, job: &WriteJob) -> Written {
-        let Some(template) = job.service.policy.origin.clone() else { return refused(&job.service, "no origin") };
-        let place = (Box::from(template.host()), template.port());
-        let now_ms = self.clock.uptime_ms();
-        if self.breakers.borrow_mut().entry(place.clone()).or_default().refuses(now_ms) {
-            return refused(&job.service, "the breaker is open");
-        }
+        let Some(template) = job.service.policy.origin.clone() else { return unsent(&job.service, "no origin") };
         let request = match self.write_request(job, &template) {
             Ok(request) => request,
-            Err(why) => return refused(&job.service, &why),
+            Err(why) => return unsent(&job.service, &why),
         };
+        let Some(leave) = self.may_ask(&template) else { return unsent(&job.service, "the breaker is open") };
         let limit = Duration::from_millis(job.service.policy.hard_timeout_ms);
         let asking = async {
-            let response = self.client.request(request).await.map_err(|error| chain(&error))?;
+            let response = self.client.request(request).await.map_err(|error| (error.is_connect(), chain(&error)))?;
             let status = response.status();
             // Read away, so that the connection can be used again.
             let _ = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
-            Ok::<_, String>(status)
+            Ok::<_, (bool, String)>(status)
         };
-        let outcome = tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err("timed out".to_owned()));
+        let outcome =
+            tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err((false, "timed out".to_owned())));
         let is_good = outcome.as_ref().is_ok_and(|status| !status.is_server_error());
-        self.breakers.borrow_mut().entry(place).or_default().note(is_good, self.clock.uptime_ms());
+        self.asked(&template, leave, is_good);
         match outcome {
             Ok(status) if status.is_success() => Written::Done,
             // What is not there any more is as good as deleted.
             Ok(StatusCode::NOT_FOUND | StatusCode::GONE) if job.value.is_none() => Written::Done,
-            Ok(status) => Written::Refused(status.as_u16()),
-            Err(why) => {
+            Ok(status) => Written::Status(status.as_u16()),
+            Err((true, why)) => unsent(&job.service, &why),
+            Err((false, why)) => {
                 tracing::warn!(service = &*job.service.name, why, "a write has no known outcome");
                 Written::Unknown
             }
@@ -92,8 +90,8 @@ impl Loader {
     }
 }
 
-/// It was not even tried.
-fn refused(service: &Service, why: &str) -> Written {
+/// The origin knows nothing of it.
+fn unsent(service: &Service, why: &str) -> Written {
     tracing::warn!(service = &*service.name, why, "a write was not made");
-    Written::Refused(StatusCode::SERVICE_UNAVAILABLE.as_u16())
+    Written::Unsent
 }

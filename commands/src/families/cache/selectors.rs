@@ -38,7 +38,7 @@ impl Named<'_> {
             return Ok(Self::All);
         }
         if service.db != call.db() {
-            return Err(Error::err("that service belongs to another database"));
+            return Err(Error::OTHER_DATABASE);
         }
         Ok(Self::Prefix(service.prefix.clone()))
     }

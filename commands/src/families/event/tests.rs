@@ -103,3 +103,18 @@ fn misuse_is_refused() {
         assert_eq!(t.error(line), error, "{line}");
     }
 }
+
+#[test]
+fn what_cannot_be_understood_is_refused() {
+    let mut t = Testkit::new();
+    for template in [r"a\{id}".to_owned(), "*".repeat(17)] {
+        let error = t.error(&format!("CACHE.EVENT MAP e m MATCH {template}"));
+        assert_eq!(error, "ERR a pattern has up to 16 stars, and no escape before a field");
+    }
+    let broken = t.run_args(&[b"CACHE.EVENT", b"EMIT", b"e", b"id", b"\xff"]);
+    assert_eq!(broken, "-ERR fields and values are UTF-8\r\n");
+    // A number is as good as its text.
+    t.run("CACHE.SERVICE SET s PREFIX s:");
+    t.run("SET s:7 v");
+    assert_eq!(t.run_args(&[b"CACHE.ACTION", b"s/cache/delete", br#"{"key":7}"#]), ":1\r\n");
+}

@@ -5,8 +5,9 @@ use super::token;
 use crate::call::Call;
 use crate::error::Error;
 use crate::families::string::encode;
+use crate::loader;
 use crate::services::Service;
-use crate::services::fields::Given;
+use crate::services::fields::{Given, Loader};
 use crate::services::stats::Counts;
 use std::sync::Arc;
 use storage::{Failure, Fill, Filled};
@@ -102,7 +103,7 @@ impl Kind {
         match fill {
             Fill::Value { .. } | Fill::Same { .. } => Self::Value,
             Fill::Absent { .. } => Self::Absent,
-            Fill::NoStore { .. } => Self::NoStore,
+            Fill::NoStore { .. } | Fill::Unstored { .. } => Self::NoStore,
         }
     }
 }
@@ -145,7 +146,10 @@ pub(super) fn fail(call: &mut Call<'_, '_>) -> Result<(), Error> {
         }
         index += 2;
     }
-    let failure = Failure { exactly_ms, ..service.policy.failure };
+    let failure = match service.policy.loader {
+        Loader::Lease => Failure { exactly_ms, ..service.policy.failure },
+        Loader::Worker | Loader::Origin => loader::failure(&service, exactly_ms),
+    };
     let (key, db, cx) = (call.args.at(1), call.db(), call.cx);
     let told = token::parse(call.args.at(2), call.node).and_then(|token| {
         let kh = call.store.hash(key);

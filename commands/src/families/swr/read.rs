@@ -72,7 +72,7 @@ pub(crate) fn read_through(call: &mut Call<'_, '_>, service: &Service) {
     // In a transaction it is a GET like any other, but for the load that it begins.
     let turn = Turn { may_park: !call.session.in_exec && service.policy.cold_ms.is_some(), ..Turn::ONLY };
     let options = ReadOptions { wait_ms: service.policy.cold_ms, soft_ms: Some(0), ..ReadOptions::default() };
-    let wanted = Wanted { options, form: Form::Plain, payload: None };
+    let wanted = Wanted { options, form: Form::Plain, payload: None, service: None };
     let parked = Reader::of(call).read((key, kh), &wanted, turn);
     call.effects.extend(parked.map(|waiting| Effect::Park(Box::new(waiting))));
 }
@@ -81,7 +81,7 @@ pub(crate) fn read_through(call: &mut Call<'_, '_>, service: &Service) {
 pub(super) fn memo(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let service = call.node.services.now().find(call.args.at(1)).cloned().ok_or(Error::NO_SERVICE)?;
     if service.db != call.db() && !service.prefix.is_empty() {
-        return Err(Error::err("that service belongs to another database"));
+        return Err(Error::OTHER_DATABASE);
     }
     let payload = call.args.at(2);
     if payload.len() > call.node.settings.live.memo_bytes.load(Ordering::Relaxed) {
@@ -95,7 +95,7 @@ pub(super) fn memo(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let key = [&service.prefix, &id[..]].concat();
     let kh = call.store.hash(&key);
     let payload = Some((Arc::from(&*canonical.bytes), canonical.is_json));
-    let wanted = Wanted { options, form: Form::Memo(id), payload };
+    let wanted = Wanted { options, form: Form::Memo(id), payload, service: Some(service) };
     let turn = Turn::first(call);
     let parked = Reader::of(call).read((&key, kh), &wanted, turn);
     call.effects.extend(parked.map(|waiting| Effect::Park(Box::new(waiting))));
@@ -127,11 +127,13 @@ pub(super) struct Wanted {
     pub form: Form,
     /// What is to be sent along to load it.
     pub payload: Option<(Arc<[u8]>, bool)>,
+    /// The service, where that is not the one of the key.
+    pub service: Option<Arc<Service>>,
 }
 
 impl Wanted {
     fn array(options: ReadOptions) -> Self {
-        Self { options, form: Form::Array, payload: None }
+        Self { options, form: Form::Array, payload: None, service: None }
     }
 }
 
@@ -172,7 +174,10 @@ impl<'r, 'c, 's> Reader<'r, 'c, 's> {
         turn: Turn,
     ) -> (Option<Waiting>, Option<LoadJob>) {
         let db = self.session.db;
-        let service = Arc::clone(self.node.services.now().resolve(db, key));
+        let service = match &wanted.service {
+            Some(service) => Arc::clone(service),
+            None => Arc::clone(self.node.services.now().resolve(db, key)),
+        };
         let core = self.session.client.core;
         let options = &wanted.options;
         let touch = !self.session.no_touch && !options.peek;

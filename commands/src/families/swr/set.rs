@@ -15,7 +15,13 @@ enum Condition {
     IfVersion(i64),
 }
 
-pub(super) fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
+struct Options<'a> {
+    along: Along<'a>,
+    condition: Condition,
+    get: bool,
+}
+
+fn options<'a>(call: &Call<'a, '_>) -> Result<Options<'a>, Error> {
     let (mut along, mut condition, mut get) = (Along::default(), Condition::Always, false);
     let mut index = 3;
     while index < call.args.len() {
@@ -42,6 +48,19 @@ pub(super) fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
         condition = new;
         index += taken;
     }
+    Ok(Options { along, condition, get })
+}
+
+/// Whether it depends on nothing that is there, or its error.
+pub(crate) fn is_plain_set(call: &Call<'_, '_>) -> Result<bool, Error> {
+    let Options { along, condition, get } = options(call)?;
+    let service = Arc::clone(call.node.services.now().resolve(call.db(), call.args.at(1)));
+    along.lifetimes(&service.policy, 0, call.cx.seed)?;
+    Ok(matches!(condition, Condition::Always) && !get)
+}
+
+pub(super) fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
+    let Options { along, condition, get } = options(call)?;
     let service = Arc::clone(call.node.services.now().resolve(call.db(), call.args.at(1)));
     let lifetimes = along.lifetimes(&service.policy, service.stats.average_load_ms(), call.cx.seed)?;
     let (value, tags) = (encode(call.args.at(2)), along.tags.unwrap_or_default());

@@ -11,7 +11,7 @@ use crate::services::fields::Loader;
 use crate::session::HeldLease;
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
-use storage::{Access, Cx, Phase, Wake};
+use storage::{Access, Cx, Db, Phase, Wake};
 
 /// Jobs one SWR.NEXT takes at most.
 const MAX_COUNT: i64 = 1000;
@@ -84,6 +84,10 @@ pub(super) fn next(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let services: Result<Vec<Arc<Service>>, Error> =
         (1..end).map(|at| registry.find(call.args.at(at)).cloned().ok_or(Error::NO_SERVICE)).collect();
     let services = services?;
+    let db = call.db();
+    if services.iter().any(|service| service.db != db && !service.prefix.is_empty()) {
+        return Err(Error::OTHER_DATABASE);
+    }
     if services.iter().any(|service| service.policy.loader != Loader::Worker) {
         return Err(Error::err("LOADER of that service is not worker"));
     }
@@ -100,7 +104,7 @@ fn take(call: &mut Call<'_, '_>, services: &[Arc<Service>], count: usize, until_
     loop {
         let mut jobs = Vec::new();
         while jobs.len() < count {
-            let Some(job) = call.node.jobs.pop(services) else { break };
+            let Some(job) = call.node.jobs.pop(call.db(), services) else { break };
             let (kh, cx) = (call.store.hash(&job.key), call.cx);
             // From now on it has the whole time of its lease, unless it is not wanted any more.
             let lease_ms = loader::terms(&job.service).lease_ms;
@@ -116,10 +120,10 @@ fn take(call: &mut Call<'_, '_>, services: &[Arc<Service>], count: usize, until_
         };
         let ticket = call.node.tickets.fetch_add(1, Ordering::Relaxed);
         let core = call.session.client.core;
-        if call.node.jobs.wait(services, ticket, core) {
+        if call.node.jobs.wait(call.db(), services, ticket, core) {
             let services = services.to_vec();
             let look_ms = call.cx.steady_ms + RECOVER_MS;
-            let worker = Worker { services, count, ticket, until_ms, look_ms, woken: false };
+            let worker = Worker { db: call.db(), services, count, ticket, until_ms, look_ms, woken: false };
             call.effects.push(Effect::Park(Box::new(worker)));
             return;
         }
@@ -161,6 +165,7 @@ fn write(call: &mut Call<'_, '_>, jobs: &[(LoadJob, u64)]) {
 
 /// A worker that waits.
 struct Worker {
+    db: Db,
     services: Vec<Arc<Service>>,
     count: usize,
     ticket: u64,
@@ -197,11 +202,11 @@ impl Wait for Worker {
     }
 
     fn leave(&mut self, node: &Node, store: &mut Access<'_>, _: &Cx) -> bool {
-        node.jobs.leave(&self.services, self.ticket, store.store())
+        node.jobs.leave(self.db, &self.services, self.ticket, store.store())
     }
 
     fn finish(self: Box<Self>, call: &mut Call<'_, '_>) -> Result<(), Error> {
-        call.node.jobs.leave(&self.services, self.ticket, call.store.store());
+        call.node.jobs.leave(self.db, &self.services, self.ticket, call.store.store());
         let until_ms = Some(self.until_ms).filter(|_| self.woken);
         take(call, &self.services, self.count, until_ms);
         Ok(())

@@ -245,3 +245,43 @@ fn results_are_not_loaded_by_their_ids() {
     assert_eq!(t.run(&format!("SWR.WARM w:{id}")), ":0\r\n");
     assert_eq!(t.on(worker).run("SWR.NEXT w"), "*0\r\n");
 }
+
+#[test]
+fn jobs_are_of_one_database_and_not_without_bound() {
+    let (mut t, _, _) = worker_kit();
+    // A service of all keys has jobs of every database: each worker gets those of its own.
+    t.run("CACHE.SERVICE SET * LOADER worker BACKOFF 1000");
+    t.run("GET a");
+    t.run("SELECT 1");
+    t.run("GET b");
+    assert_eq!(t.error("SWR.NEXT w"), "ERR that service belongs to another database");
+    assert_eq!(texts(&t.run("SWR.NEXT * COUNT 9"))[0], "b");
+    t.run("SELECT 0");
+    assert_eq!(texts(&t.run("SWR.NEXT * COUNT 9"))[0], "a");
+    // Nobody works: jobs are dropped with their leases, and beyond their bound refused.
+    (0..70_000).for_each(|n| drop(t.run(&format!("GET n{n}"))));
+    assert_eq!(t.node.jobs.waiting(), 65_536);
+    assert_eq!(told(&mut t, "SWR.GET n69999 NOLEASE").0, "ERR");
+    t.advance_ms(10_000);
+    t.run("GET one-more");
+    assert_eq!(t.node.jobs.waiting(), 1);
+    // In a transaction too; and none are kept for a service without workers.
+    t.run("MULTI");
+    t.run("SWR.NEXT * COUNT 9 BLOCK 0");
+    let replies = t.run("EXEC");
+    assert!(replies.contains("one-more"), "{replies}");
+    t.run("GET another");
+    t.run("CACHE.SERVICE SET * LOADER lease");
+    assert_eq!(t.node.jobs.waiting(), 0);
+}
+
+/// What a worker fails nobody else loads: whoever waits is told.
+#[test]
+fn those_who_wait_for_a_worker_that_fails_are_told() {
+    let (mut t, reader, worker) = worker_kit();
+    t.on(reader).run("SWR.GET w:1 WAIT 5000");
+    let job = texts(&t.on(worker).run("SWR.NEXT w"));
+    assert_eq!(t.run(&format!("SWR.FAIL w:1 {} MSG no", job[1])), ":1\r\n");
+    let replies = t.settle();
+    assert!(replies.len() == 1 && replies[0].1.contains("+ERR"), "{replies:?}");
+}
