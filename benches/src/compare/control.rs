@@ -110,7 +110,17 @@ impl Control {
         Ok(())
     }
 
-    fn command(&mut self, args: &[&str]) -> Result<Reply> {
+    /// Records of revokes that the sweeper has not dropped yet.
+    pub fn revoke_records(&mut self) -> Result<u64> {
+        let info = self.command(&["INFO", "swr"])?.text();
+        match field(&info, "revoke_records").and_then(|text| text.parse().ok()) {
+            Some(count) => Ok(count),
+            None => fail!("INFO swr lacks revoke_records"),
+        }
+    }
+
+    /// The reply to one command over RESP; an error reply is an error.
+    pub fn command(&mut self, args: &[&str]) -> Result<Reply> {
         let mut request = Vec::new();
         resp::command(&mut request, &args.iter().map(|arg| arg.as_bytes()).collect::<Vec<_>>());
         self.stream.write_all(&request)?;

@@ -4,6 +4,7 @@
 //! different runs, so it keeps none.
 
 mod control;
+mod crowd;
 mod error;
 mod load;
 mod memcached;
@@ -28,7 +29,8 @@ use options::Options;
 use progress::Progress;
 use report::{Machine, Results};
 use scenarios::{
-    Context, big_keyspace, churn, idle, memory, overshoot, pauses, revoke, scan, stale, stall, throughput,
+    Context, big_keyspace, churn, idle, memory, overshoot, pauses, revoke, scan, stale, stall, stampede, tag_revokes,
+    throughput,
 };
 use server::Server;
 
@@ -96,7 +98,12 @@ fn run(context: &mut Context<'_>, scenario: &str, results: &mut Results) -> Resu
         "stale" => results.stale = stale::run(context)?,
         "big-keyspace" => results.big_keyspace = big_keyspace::run(context)?,
         "pauses" => results.pauses = pauses::run(context)?,
+        "stampede" => {
+            results.stampede = stampede::run(context)?;
+            stampede::verdict(&context.options.recipes, &results.stampede)?;
+        }
         "revoke" => results.revoke = revoke::run(context)?,
+        "tag-revokes" => results.tag_revokes = tag_revokes::run(context)?,
         other => unreachable!("{other} is not in the list of scenarios"),
     }
     Ok(())
@@ -115,7 +122,9 @@ fn planned(options: &Options, scenario: &str) -> Duration {
         "stale" => stale::planned(options),
         "big-keyspace" => big_keyspace::planned(options),
         "pauses" => pauses::planned(options),
+        "stampede" => stampede::planned(options),
         "revoke" => revoke::planned(options),
+        "tag-revokes" => tag_revokes::planned(options),
         other => unreachable!("{other} is not in the list of scenarios"),
     }
 }

@@ -10,13 +10,15 @@ use crate::error::{Error, Result, fail};
 use crate::server::{Place, Recipe};
 
 /// What can be measured, in the order it runs.
-pub const SCENARIOS: [&str; 12] = [
+pub const SCENARIOS: [&str; 14] = [
     "throughput",
     "memory",
     "memory-sweep",
     "idle",
     "stall",
+    "stampede",
     "revoke",
+    "tag-revokes",
     "scan",
     "churn",
     "overshoot",
@@ -48,6 +50,10 @@ pub struct Options {
     pub settle: Duration,
     pub idle_connections: usize,
     pub stall_rate: f64,
+    pub stampede_clients: usize,
+    pub stampede_load: Duration,
+    /// Per second.
+    pub tag_revoke_rate: u64,
     pub churn_keys: u64,
     /// Bytes.
     pub overshoot_limit: u64,
@@ -95,7 +101,9 @@ fn command() -> Command {
         .arg(flag("memory-sweep", "The same at 8 sizes over one doubling: mean and maximum"))
         .arg(flag("idle", "Cost of idle connections: bytes each, and the slowdown of busy ones"))
         .arg(flag("stall", "Latency of a steady client while KEYS, SCAN, DEL of all keys and FLUSHALL run"))
+        .arg(flag("stampede", "Clients that ask for one absent or stale key at once: loads, requests, time to the value"))
         .arg(flag("revoke", "Groups of keys made absent, beside a steady client: CACHE.REVOKE, or SCAN and UNLINK"))
+        .arg(flag("tag-revokes", "GET beside a steady stream of CACHE.REVOKE TAG, of keys without and with tags"))
         .arg(flag("scan", "SCAN under concurrent writes: missing and repeated keys"))
         .arg(flag("churn", "Resident bytes per key after every key was written anew four times, sizes 8 to 192 B"))
         .arg(flag("overshoot", "Memory above maxmemory while new keys come at full speed, values of 64 B and 1 MiB"))
@@ -128,6 +136,9 @@ fn command() -> Command {
         .arg(real("settle", "Seconds of steady memory before it is read [default: 10]"))
         .arg(number("idle-connections", "10000", "Idle connections"))
         .arg(real("stall-rate", "Requests per second of the steady client [default: 20000]"))
+        .arg(number("stampede-clients", "10000", "Clients of the stampede scenario"))
+        .arg(number("stampede-load-ms", "100", "Time that a load takes in it"))
+        .arg(number("tag-revoke-rate", "10000", "Revokes per second in the tag-revokes scenario"))
         .arg(number("churn-keys", "3000000", "Keys of the churn scenario"))
         .arg(number("overshoot-limit", "256", "MiB of memory in the overshoot scenario"))
         .arg(real("stale-rate", "Writes per second in the stale scenario [default: 20000]"))
@@ -145,7 +156,7 @@ fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("Write the raw results here"),
         )
-        .arg(flag("quick", "A smoke run: 2 rounds of 0.5 s, 100,000 keys, 300,000 for memory, 1 s to settle"))
+        .arg(flag("quick", "A smoke run: 2 rounds of 0.5 s, 100,000 keys, 300,000 for memory, 1 s to settle, a stampede of 500"))
 }
 
 impl Options {
@@ -191,6 +202,9 @@ impl Options {
             settle: seconds("settle", real("settle").unwrap_or(if quick { 1.0 } else { 10.0 }))?,
             idle_connections: number("idle-connections", 1000) as usize,
             stall_rate: real("stall-rate").unwrap_or(20_000.0),
+            stampede_clients: number("stampede-clients", 500) as usize,
+            stampede_load: Duration::from_millis(plain("stampede-load-ms")),
+            tag_revoke_rate: plain("tag-revoke-rate"),
             churn_keys: number("churn-keys", 300_000),
             overshoot_limit: number("overshoot-limit", 64) << 20,
             stale_rate: real("stale-rate").unwrap_or(20_000.0),
@@ -207,12 +221,13 @@ impl Options {
         Ok(options)
     }
 
-    /// Where servers run, and for how many connections: the idle ones only when they are measured.
+    /// Where servers run, and for how many connections: idle ones and those of a stampede only when they are measured.
     pub fn place(&self) -> Place {
         /// Control, filling and heavy commands, with room.
         const OTHERS: usize = 64;
-        let idle = if self.scenarios.contains(&"idle") { self.idle_connections } else { 0 };
-        Place { core: self.server_core, connections: idle + self.connections + OTHERS, memory_limit: None }
+        let when = |scenario, count| if self.scenarios.contains(&scenario) { count } else { 0 };
+        let many = when("idle", self.idle_connections).max(when("stampede", self.stampede_clients));
+        Place { core: self.server_core, connections: many + self.connections + OTHERS, memory_limit: None }
     }
 
     fn check(&self) -> Result<()> {
@@ -233,6 +248,11 @@ impl Options {
             (positive(self.rate), "--rate must be above 0"),
             (positive(self.equal_rate), "--equal-rate must be above 0"),
             (positive(Some(self.stall_rate)), "--stall-rate must be above 0"),
+            // All of one address' ports, less those that others may hold.
+            ((1..=25_000).contains(&self.stampede_clients), "--stampede-clients must be 1..=25000"),
+            // Leases and locks last 10 s.
+            (self.stampede_load <= Duration::from_secs(5), "--stampede-load-ms must be at most 5000"),
+            ((1_000..=1_000_000).contains(&self.tag_revoke_rate), "--tag-revoke-rate must be 1000..=1000000"),
             (self.churn_keys >= 2_000, "--churn-keys must be at least 2,000"),
             ((16 << 20..1 << 40).contains(&self.overshoot_limit), "--overshoot-limit must be 16..1048576"),
             ((500.0..=1e6).contains(&self.stale_rate), "--stale-rate must be 500..=1000000"),
@@ -281,6 +301,15 @@ mod tests {
         let quick = parse(&["--quick", "--keys", "5"]).unwrap();
         assert_eq!((quick.keys, quick.rounds, quick.scenarios), (5, 2, vec!["throughput"]));
         assert_eq!(parse(&["--all"]).unwrap().scenarios, SCENARIOS);
+        assert_eq!(parse(&["--quick", "--stampede"]).unwrap().stampede_clients, 500);
+    }
+
+    #[test]
+    fn servers_take_the_connections_of_what_is_measured() {
+        let connections = |args: &[&str]| parse(args).unwrap().place().connections;
+        let busy = connections(&[]);
+        assert_eq!(connections(&["--stampede", "--stampede-clients", "700"]), busy + 700);
+        assert_eq!(connections(&["--stampede", "--idle", "--stampede-clients", "700"]), busy + 10_000);
     }
 
     #[test]
@@ -290,6 +319,9 @@ mod tests {
             &["--rate", "1", "--equal-rate", "60"],
             &["--server", "valkey=c"],
             &["--seconds", "0"],
+            &["--stampede-clients", "0"],
+            &["--stampede-load-ms", "9000"],
+            &["--tag-revoke-rate", "10"],
         ] {
             assert!(parse(args).is_err(), "{args:?}");
         }

@@ -1,13 +1,14 @@
 //! Results as Markdown for people and as JSON for programs. Nothing is rounded in the JSON.
 
 mod bounds;
+mod freshness;
 mod raw;
 mod table;
 mod traffic;
 
 use crate::options::Options;
 use crate::scenarios::throughput::Cell;
-use crate::scenarios::{churn, idle, memory, overshoot, pauses, revoke, scan, stale, stall};
+use crate::scenarios::{churn, idle, memory, overshoot, pauses, revoke, scan, stale, stall, stampede, tag_revokes};
 pub use raw::raw;
 use table::{Table, line};
 
@@ -26,8 +27,10 @@ pub struct Results {
     pub stale: Vec<stale::Row>,
     pub big_keyspace: Vec<Cell>,
     pub pauses: Vec<pauses::Row>,
+    pub stampede: Vec<stampede::Row>,
     pub revoke: Vec<revoke::Row>,
-    /// Scenarios that came to no figures, and why.
+    pub tag_revokes: Vec<tag_revokes::Cell>,
+    /// Scenarios that came to no figures or to wrong ones, and why.
     pub failures: Vec<(&'static str, String)>,
 }
 
@@ -62,14 +65,19 @@ pub fn markdown(options: &Options, machine: &Machine, results: &Results) -> Stri
     let report = Report {
         names: options.recipes.iter().map(|recipe| recipe.name.as_str()).collect(),
         results,
+        keys: options.keys,
         big_keys: options.big_keys,
+        load_ms: options.stampede_load.as_millis(),
+        tag_revoke_rate: options.tag_revoke_rate,
     };
     report.throughput(&mut out);
     report.memory(&mut out);
     report.memory_sweep(&mut out);
     report.idle(&mut out);
     report.stall(&mut out);
+    report.stampede(&mut out);
     report.revoke(&mut out);
+    report.tag_revokes(&mut out);
     report.scan(&mut out);
     report.churn(&mut out);
     report.overshoot(&mut out);
@@ -77,7 +85,7 @@ pub fn markdown(options: &Options, machine: &Machine, results: &Results) -> Stri
     report.big_keyspace(&mut out);
     report.pauses(&mut out);
     for (scenario, error) in &results.failures {
-        line(&mut out, format_args!("\nNot measured: {scenario}, which failed: {error}"));
+        line(&mut out, format_args!("\nFailed: {scenario}: {error}"));
     }
     out
 }
@@ -109,7 +117,10 @@ fn header(out: &mut String, options: &Options, machine: &Machine, results: &Resu
 struct Report<'a> {
     names: Vec<&'a str>,
     results: &'a Results,
+    keys: u64,
     big_keys: u64,
+    load_ms: u128,
+    tag_revoke_rate: u64,
 }
 
 impl Report<'_> {

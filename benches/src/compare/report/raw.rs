@@ -6,7 +6,7 @@ use super::{Machine, Results};
 use crate::hist::Summary;
 use crate::options::Options;
 use crate::scenarios::throughput::Cell;
-use crate::scenarios::{churn, idle, memory, overshoot, pauses, revoke, scan, stale, stall};
+use crate::scenarios::{churn, idle, memory, overshoot, pauses, revoke, scan, stale, stall, stampede, tag_revokes};
 use crate::wire::Op;
 
 /// The raw results.
@@ -30,6 +30,16 @@ pub fn raw(options: &Options, machine: &Machine, results: &Results) -> Value {
             "ops_per_s_alone": row.ops_per_s_alone, "ops_per_s_beside": row.ops_per_s_beside})
     };
     let revoke_row = |row: &revoke::Row| json!({"server": name(row.server), "way": row.way, "revokes": row.revokes, "revoke": latency(&row.revoke), "latency": latency(&row.latency)});
+    let stampede_row = |row: &stampede::Row| {
+        json!({"server": name(row.server), "phase": row.phase, "way": row.way, "clients": row.clients, "rounds": row.rounds,
+            "loads_max": row.loads, "requests": row.requests, "latency": latency(&row.latency), "server_cpu_ms": row.server_cpu_ms,
+            "generator_busy": row.generator_busy, "saturated_rounds": row.saturated_rounds})
+    };
+    let tag_revokes_cell = |cell: &tag_revokes::Cell| {
+        json!({"server": name(cell.server), "round": cell.round, "tagged": cell.tagged, "traffic": cell.traffic.name(),
+            "gets": cell.gets, "revokes": cell.revokes, "cpu_us": cell.cpu_us, "wall_s": cell.wall_s,
+            "records": cell.records, "generator_busy": cell.generator_busy, "latency": latency(&cell.latency)})
+    };
     let stall_row = |row: &stall::Row| json!({"server": name(row.server), "phase": row.phase, "command_ms": row.command_ms, "latency": latency(&row.latency)});
     let scan_row = |row: &scan::Row| {
         json!({"server": name(row.server), "pass": row.pass, "growing": row.growing, "calls": row.calls, "repeated": row.repeated,
@@ -66,6 +76,8 @@ pub fn raw(options: &Options, machine: &Machine, results: &Results) -> Value {
         "memory_sweep": results.memory_sweep.iter().map(memory_row).collect::<Vec<_>>(),
         "idle": results.idle.iter().map(idle_row).collect::<Vec<_>>(),
         "revoke": results.revoke.iter().map(revoke_row).collect::<Vec<_>>(),
+        "stampede": results.stampede.iter().map(stampede_row).collect::<Vec<_>>(),
+        "tag_revokes": results.tag_revokes.iter().map(tag_revokes_cell).collect::<Vec<_>>(),
         "stall": results.stall.iter().map(stall_row).collect::<Vec<_>>(),
         "scan": results.scan.iter().map(scan_row).collect::<Vec<_>>(),
         "churn": results.churn.iter().map(churn_row).collect::<Vec<_>>(),

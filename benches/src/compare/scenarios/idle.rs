@@ -100,7 +100,7 @@ fn busy(context: &Context, server: &Server, op: Op, round: u32) -> Result<(f64, 
 }
 
 /// Opens connections and makes one request on each, so that all are known to be accepted.
-fn open_idle(server: &Server, count: usize) -> Result<Vec<TcpStream>> {
+pub fn open_idle(server: &Server, count: usize) -> Result<Vec<TcpStream>> {
     /// Connections opened between two rounds of requests; below every server's accept queue.
     const BURST: usize = 100;
     let (request, answer) = server.protocol().ping();

@@ -10,6 +10,8 @@ pub mod revoke;
 pub mod scan;
 pub mod stale;
 pub mod stall;
+pub mod stampede;
+pub mod tag_revokes;
 pub mod throughput;
 
 use std::time::Duration;
