@@ -64,6 +64,8 @@ pub enum Unfit {
     Windows,
     /// LOADER origin goes with an ORIGIN.
     NoOrigin,
+    /// PERSIST goes with snapshots.
+    NoSnapshots,
 }
 
 impl Unfit {
@@ -76,6 +78,7 @@ impl Unfit {
             Self::Taken => "another service has that prefix",
             Self::TooMany => "too many services",
             Self::Windows => "windows out of order",
+            Self::NoSnapshots => "PERSIST needs snapshots, and there are none yet",
             Self::NoOrigin => "LOADER origin and WRITE through need an ORIGIN; for writes it has a place for the key",
         }
     }
@@ -150,6 +153,9 @@ impl Registry {
             let writes_nowhere = policy.write_through && !origin.as_ref().is_some_and(|origin| origin.has_key());
             if policy.loader == Loader::Origin && origin.is_none() || writes_nowhere {
                 return Err(Unfit::NoOrigin);
+            }
+            if policy.persist {
+                return Err(Unfit::NoSnapshots);
             }
         }
         Ok(())

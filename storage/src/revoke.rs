@@ -196,16 +196,16 @@ fn slot(tag: u64) -> usize {
 }
 
 impl RevokeLog {
-    pub fn new() -> Self {
+    pub fn new(first_epoch: u64) -> Self {
         Self {
-            seen: Padded(Seen::default()),
+            seen: Padded(Seen { epoch: AtomicU64::new(first_epoch), ..Seen::default() }),
             recent: (0..RECENT).map(|_| AtomicU64::new(0)).collect(),
             log: Padded(RwLock::default()),
             target: AtomicU64::new(0),
             stripes_left: AtomicUsize::new(0),
             pass: AtomicU64::new(0),
             floor: AtomicU64::new(u64::MAX),
-            swept: AtomicU64::new(0),
+            swept: AtomicU64::new(first_epoch),
             widened: AtomicUsize::new(0),
         }
     }

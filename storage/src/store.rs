@@ -27,12 +27,15 @@ pub struct Layout {
     pub hasher: Hasher,
     /// Secret of the SCAN cursors.
     pub cursor_secret: u64,
+    /// Where the count of revokes begins. Entries keep its lower half only: tests begin shortly before that is full.
+    pub first_epoch: u64,
 }
 
 impl Layout {
     /// The usual layout under a random 256-bit secret.
     pub fn new(stripes: usize, secret: [u64; 4]) -> Self {
-        Self { stripes, hasher: Hasher::keyed(secret), cursor_secret: draw(secret[0] ^ secret[3], 62) }
+        let cursor_secret = draw(secret[0] ^ secret[3], 62);
+        Self { stripes, hasher: Hasher::keyed(secret), cursor_secret, first_epoch: 0 }
     }
 
     /// Stripes for a memory limit in bytes (0 = none): fewer for small caches, since each stripe evicts for itself, and
@@ -81,7 +84,7 @@ impl Store {
             databases: core::array::from_fn(|n| AtomicU8::new(n as u8)),
             exclusion: Exclusion::new(),
             memory: Memory::new(layout.stripes),
-            log: RevokeLog::new(),
+            log: RevokeLog::new(layout.first_epoch),
             side: Side::new([5, 6, 7, 8].map(|n| draw(layout.cursor_secret, n))),
             cursors: CursorKey::new(layout.cursor_secret),
             flushed: Mutex::default(),

@@ -79,8 +79,10 @@ pub const COMMANDS: &[Command] = &[
         group: Group::Cache,
         since: SINCE,
         complexity: "O(N), N being the number of keys in the database",
-        summary: "Revokes groups of keys and frees their memory before it replies; tells how many entries it freed.",
-        usage: "(KEY name | PREFIX prefix | MATCH pattern | TAG tag | TAGS count tag [tag ...] | SERVICE service | ALL) ...",
+        summary: "Revokes groups of keys and frees their memory before it replies, or frees up to so many of them one by one, \
+                  or only looks; tells how many entries.",
+        usage: "(KEY name | PREFIX prefix | MATCH pattern | TAG tag | TAGS count tag [tag ...] | SERVICE service | ALL) ... \
+                [LIMIT count] [DRYRUN]",
         subcommands: &[],
         run: purge::purge,
     },
@@ -139,10 +141,7 @@ fn revoke_named(call: &mut Call<'_, '_>, request: &Request<'_>) -> Result<usize,
     let (db, mode) = (call.db(), request.mode);
     let groups: SmallVec<[Selector<'_>; 4]> = request.named.iter().filter_map(|named| named.group(mode)).collect();
     let overflow = call.node.settings.live.overflow();
-    call.store.revoke(db, &groups, mode, overflow).map_err(|refused| match refused {
-        Refused::Busy => Error::BUSY_REVOKE,
-        Refused::TooComplex => Error::err("pattern too complex"),
-    })?;
+    call.store.revoke(db, &groups, mode, overflow).map_err(refusal)?;
     let mut removed = 0;
     for named in &request.named {
         match (named, mode) {
@@ -155,6 +154,13 @@ fn revoke_named(call: &mut Call<'_, '_>, request: &Request<'_>) -> Result<usize,
         }
     }
     Ok(removed)
+}
+
+fn refusal(refused: Refused) -> Error {
+    match refused {
+        Refused::Busy => Error::BUSY_REVOKE,
+        Refused::TooComplex => Error::err("pattern too complex"),
+    }
 }
 
 /// Revokes one key; whether an entry was removed.

@@ -164,6 +164,12 @@ pub const FIELDS: &[Field] = &[
         default: "application/octet-stream",
         doc: "content type of its values over HTTP",
     },
+    Field {
+        name: "PERSIST",
+        kind: YES_NO,
+        default: "no",
+        doc: "yes: its values survive restarts; refused as long as there are no snapshots",
+    },
     Field { name: "DEFAULTS", kind: YES_NO, default: "no", doc: "whether a plain SET takes the windows" },
     Field { name: "ENABLED", kind: YES_NO, default: "yes", doc: "no: SWR.GET replies PASS" },
 ];
@@ -250,6 +256,8 @@ pub struct Policy {
     pub cold_ms: Option<u64>,
     pub payload: Form,
     pub content_type: Box<str>,
+    /// Values are to survive a restart, which nothing here can promise yet.
+    pub persist: bool,
     pub defaults: bool,
     pub enabled: bool,
 }
@@ -308,6 +316,7 @@ impl Policy {
                 _ => Form::Auto,
             },
             content_type: text("CONTENTTYPE").into(),
+            persist: yes("PERSIST"),
             defaults: yes("DEFAULTS"),
             enabled: yes("ENABLED"),
         }

@@ -21,7 +21,7 @@ fn newest(log: &RevokeLog, key: &str, tags: &[u64], since: u64) -> Option<u64> {
 
 #[test]
 fn the_latest_match_counts() {
-    let log = RevokeLog::new();
+    let log = RevokeLog::new(0);
     let revoke = |selector| revoke(&log, selector).unwrap();
     assert_eq!(revoke(Selector::Prefix(b"user:")), 1);
     assert_eq!(revoke(Selector::Match(b"user:*:name")), 2);
@@ -40,7 +40,7 @@ fn the_latest_match_counts() {
 
 #[test]
 fn records_are_dropped_once_all_stripes_were_swept() {
-    let log = RevokeLog::new();
+    let log = RevokeLog::new(0);
     revoke(&log, Selector::Tag(1)).unwrap();
     revoke(&log, Selector::Prefix(b"a")).unwrap();
     log.begin_sweep(2);
@@ -55,7 +55,7 @@ fn records_are_dropped_once_all_stripes_were_swept() {
 
 #[test]
 fn records_are_used_memory_until_they_are_dropped() {
-    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    let (log, memory) = (RevokeLog::new(0), Memory::new(1));
     let selectors =
         [Selector::Prefix(&[b'p'; 500]), Selector::Match(b"a*b"), Selector::Tag(1), Selector::Tags(&[1, 2])];
     log.revoke(DB, &selectors, (Mode::Hard, Overflow::Reject), &memory).unwrap();
@@ -72,7 +72,7 @@ fn records_are_used_memory_until_they_are_dropped() {
 /// All or nothing, by number and by bytes; long keys are judged by their ends.
 #[test]
 fn costs_are_bounded_together() {
-    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    let (log, memory) = (RevokeLog::new(0), Memory::new(1));
     let long = |n: usize| format!("{n:04}*{}", "x".repeat(MAX_GLOB_BYTES - 5));
     let fitting = MAX_REVOKED_GLOB_BYTES / MAX_GLOB_BYTES;
     for n in 0..fitting {
@@ -93,7 +93,7 @@ fn costs_are_bounded_together() {
 
 #[test]
 fn what_would_cost_too_much_is_refused() {
-    let log = RevokeLog::new();
+    let log = RevokeLog::new(0);
     let stars = [b'*'; MAX_GLOB_STARS + 1];
     assert_eq!(revoke(&log, Selector::Match(&stars)), Err(Refused::TooComplex));
     assert_eq!(revoke(&log, Selector::Match(&[b'x'; MAX_GLOB_BYTES + 1])), Err(Refused::TooComplex));
@@ -124,7 +124,7 @@ fn ends_of_patterns_are_told_apart_rightly() {
 
 #[test]
 fn stamps_are_of_the_last_epochs() {
-    let log = RevokeLog::new();
+    let log = RevokeLog::new(0);
     log.seen.0.epoch.store((1 << 32) + 5, Ordering::Relaxed);
     assert_eq!(log.widened(5), (1 << 32) + 5);
     assert_eq!(log.widened(3), (1 << 32) + 3);
@@ -138,7 +138,7 @@ const SOFT: fn(u64, Option<u64>) -> Mode = |at, stale_for| Mode::Soft { at: Mill
 /// An entry may be older than several soft revokes, and then all of them count; a hard one counts alone.
 #[test]
 fn soft_revokes_add_up_and_hard_ones_win() {
-    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    let (log, memory) = (RevokeLog::new(0), Memory::new(1));
     let revoke = |mode| log.revoke(DB, &[Selector::Tag(7)], (mode, Overflow::Reject), &memory).unwrap();
     let judge = |since| log.judge_since(DB, b"k", [7].into_iter(), since, false);
     assert_eq!(revoke(SOFT(100, Some(150))), 1);
@@ -167,7 +167,7 @@ fn soft_revokes_add_up_and_hard_ones_win() {
 /// What is merged makes more stale, never less.
 #[test]
 fn the_oldest_soft_revokes_are_merged() {
-    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    let (log, memory) = (RevokeLog::new(0), Memory::new(1));
     let most = MAX_SOFT_MARKS as u64;
     for n in 1..=most + 3 {
         log.revoke(DB, &[Selector::Tag(7)], (SOFT(100 * n, Some(100 * n + 50)), Overflow::Reject), &memory).unwrap();
@@ -183,7 +183,7 @@ fn the_oldest_soft_revokes_are_merged() {
 
 #[test]
 fn hard_revokes_within_an_interval_are_known_or_assumed() {
-    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    let (log, memory) = (RevokeLog::new(0), Memory::new(1));
     let revoke = |selector| assert!(log.revoke(DB, &[selector], (Mode::Hard, Overflow::Reject), &memory).is_ok());
     let marks = || log.hard_marks(DB, b"k", [7].into_iter(), false);
     assert!(!marks().within(0, 9));
@@ -202,7 +202,7 @@ fn hard_revokes_within_an_interval_are_known_or_assumed() {
 /// A load that runs keeps the records it may have to be judged by.
 #[test]
 fn records_outlive_running_loads() {
-    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    let (log, memory) = (RevokeLog::new(0), Memory::new(1));
     revoke(&log, Selector::Tag(1)).unwrap();
     revoke(&log, Selector::Tag(2)).unwrap();
     log.begin_sweep(2);
@@ -219,7 +219,7 @@ fn records_outlive_running_loads() {
 /// What does not fit is named more widely, as much as it must be, and nothing less is revoked.
 #[test]
 fn an_overflow_widens() {
-    let (log, memory) = (RevokeLog::new(), Memory::new(1));
+    let (log, memory) = (RevokeLog::new(0), Memory::new(1));
     fn revoke_in(log: &RevokeLog, memory: &Memory, selector: Selector<'_>, overflow: Overflow) -> Result<u64, Refused> {
         log.revoke(DB, &[selector], (Mode::Hard, overflow), memory)
     }

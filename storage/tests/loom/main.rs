@@ -54,7 +54,7 @@ fn explore(model: impl Fn() + Send + Sync + 'static) {
 /// A store of so many stripes; the first byte of a key chooses its stripe, from the top.
 fn store(stripes: usize) -> Arc<Store> {
     let hasher = Hasher::Fixed(|key| u64::from(key[0]) << 56);
-    Arc::new(Store::new(Layout { stripes, hasher, cursor_secret: 1 }))
+    Arc::new(Store::new(Layout { stripes, hasher, cursor_secret: 1, first_epoch: 0 }))
 }
 
 const CX: Cx = Cx::at(1000);

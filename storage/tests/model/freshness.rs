@@ -1,6 +1,7 @@
 //! Windows and soft revokes: S4, S5, S8, S9 of freshness. A soft revoke that is found out late makes of an entry what an
 //! eager one would have made of it, whatever the sweeper, splits, deadlines and the clock do meanwhile.
 
+use crate::layouts::from_epoch;
 use crate::schedule::{Random, schedules};
 use std::collections::BTreeMap;
 use storage::{Access, Cx, Db, Layout, Lifetimes, Millis, Mode, NewValue, Overflow, Phase, Selector, Store};
@@ -210,7 +211,7 @@ impl Pair<'_, '_> {
 #[test]
 fn late_softening_equals_eager() {
     schedules(10, |mut random| {
-        let store = Store::new(Layout::new(1, [random.below(100), 2, 3, 4]));
+        let store = Store::new(from_epoch(random.below(2), Layout::new(1, [random.below(100), 2, 3, 4])));
         let mut participant = store.join();
         let mut access = participant.batch();
         let mut pair = Pair { access: &mut access, entries: BTreeMap::new(), now: 1000, seed: 0, written: 0 };

@@ -37,8 +37,9 @@ pub const LAYOUTS: usize = 10;
 
 /// The layout of this number; those from [`HONEST`] on have colliding hashes.
 pub fn layout(number: usize) -> Layout {
-    let fixed = |stripes, function| Layout { stripes, hasher: Hasher::Fixed(function), cursor_secret: 77 };
-    match number {
+    let fixed =
+        |stripes, function| Layout { stripes, hasher: Hasher::Fixed(function), cursor_secret: 77, first_epoch: 0 };
+    let chosen = match number {
         0 => Layout::new(1, [1, 2, 3, 4]),
         1 => Layout::new(2, [5, 6, 7, 8]),
         2 => Layout::new(4, [9, 10, 11, 12]),
@@ -49,7 +50,13 @@ pub fn layout(number: usize) -> Layout {
         7 => fixed(4, few_places),
         8 => fixed(2, equal_tags),
         _ => fixed(1, few_tags),
-    }
+    };
+    from_epoch(number as u64, chosen)
+}
+
+/// The layout with a count of revokes that for odd numbers outgrows what entries keep of it (S13).
+pub fn from_epoch(number: u64, layout: Layout) -> Layout {
+    Layout { first_epoch: if number % 2 == 1 { (1 << 32) - 20 } else { 0 }, ..layout }
 }
 
 /// Layouts below this number give different keys different hashes.

@@ -2,6 +2,7 @@
 //!
 //! Every value is the number of the load (or write) that brought it, so that what is seen tells since when it is known.
 
+use crate::layouts::from_epoch;
 use crate::schedule::{Random, schedules};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -299,7 +300,7 @@ impl World<'_, '_> {
 #[test]
 fn loads_are_judged_by_what_happened_meanwhile() {
     schedules(300, |mut random| {
-        let store = Store::new(Layout::new(2, [random.below(100), 2, 3, 4]));
+        let store = Store::new(from_epoch(random.below(2), Layout::new(2, [random.below(100), 2, 3, 4])));
         let mut participant = store.join();
         let mut access = participant.batch();
         let mut world = World {

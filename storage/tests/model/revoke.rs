@@ -1,6 +1,7 @@
 //! S8, S9: what is revoked is absent at once and for good, what is written later stays, whatever the sweeper, splits and
 //! merges do meanwhile.
 
+use crate::layouts::from_epoch;
 use crate::schedule::{Random, schedules};
 use std::collections::BTreeMap;
 use storage::{Access, Cx, Db, Layout, Mode, NewValue, Overflow, Selector, Store};
@@ -92,7 +93,7 @@ impl Pair<'_, '_> {
 #[test]
 fn sweeps_in_slices_change_nothing_that_can_be_seen() {
     schedules(12, |mut random| {
-        let store = Store::new(Layout::new(1, [random.below(100), 2, 3, 4]));
+        let store = Store::new(from_epoch(random.below(2), Layout::new(1, [random.below(100), 2, 3, 4])));
         let mut participant = store.join();
         let mut access = participant.batch();
         let mut pair = Pair { access: &mut access, live: BTreeMap::new() };

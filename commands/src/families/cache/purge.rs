@@ -1,24 +1,87 @@
-//! CACHE.PURGE: a hard revoke whose memory is free when it replies.
+//! CACHE.PURGE: a hard revoke whose memory is free when it replies; or a search for what one would free.
 
-use super::revoke_named;
-use super::selectors::Request;
+use super::selectors::{Named, Request};
+use super::{refusal, revoke_named};
 use crate::call::Call;
-use crate::effect::{Job, Progress};
+use crate::effect::{Job, Progress, SLICE_KEYS};
 use crate::error::Error;
-use storage::Mode;
+use storage::{Mode, Position};
 
 /// Stripes swept in one slice.
 const SLICE_STRIPES: usize = 16;
 
 pub(super) fn purge(call: &mut Call<'_, '_>) -> Result<(), Error> {
-    let request = Request::parse(call, 1)?;
-    if request.mode != Mode::Hard || request.named.is_empty() {
+    let (request, mut index) = Request::selectors(call, 1)?;
+    let (mut limit, mut is_dry) = (None, false);
+    while index < call.args.len() {
+        if call.is_word(index, "LIMIT") && limit.is_none() && index + 1 < call.args.len() {
+            let most = u64::try_from(call.integer(index + 1)?).ok().filter(|most| *most > 0);
+            limit = Some(most.ok_or(Error::err("LIMIT should be greater than 0"))?);
+            index += 2;
+        } else if call.is_word(index, "DRYRUN") && !is_dry {
+            is_dry = true;
+            index += 1;
+        } else {
+            return Err(Error::SYNTAX);
+        }
+    }
+    if request.named.is_empty() {
         return Err(Error::SYNTAX);
+    }
+    if is_dry || limit.is_some() {
+        let groups = request.named.iter().filter_map(|named| named.group(Mode::Hard));
+        groups.into_iter().try_for_each(|group| group.check()).map_err(refusal)?;
+        let search = Search { from: Position::START, left: limit.unwrap_or(u64::MAX), is_dry, found: 0 };
+        return call.run_job(Box::new(search));
     }
     let before = call.store.counts().revoked;
     let removed = revoke_named(call, &request)?;
     let until = call.store.store().revoke_log().0;
     call.run_job(Box::new(Sweep { until, next: 0, before, removed: removed as u64 }))
+}
+
+/// A walk over the database for what the selectors name: up to so many are deleted one by one, or only counted. Nothing is
+/// revoked: what is written meanwhile may be found or not.
+struct Search {
+    from: Position,
+    left: u64,
+    is_dry: bool,
+    found: u64,
+}
+
+impl Job for Search {
+    fn step(&mut self, call: &mut Call<'_, '_>) -> Result<Progress, Error> {
+        let (named, (db, cx)) = (Request::selectors(call, 1)?.0.named, (call.db(), call.cx));
+        let mut keys: Vec<Box<[u8]>> = Vec::new();
+        let by_tags = named.iter().any(Named::has_tags);
+        let next = call.store.walk(db, self.from, SLICE_KEYS, &cx, |key, _| {
+            if by_tags || named.iter().any(|named| named.names(key, &[])) {
+                keys.push(key.into());
+            }
+        });
+        for key in keys {
+            if self.left == 0 {
+                break;
+            }
+            let (kh, is_dry) = (call.store.hash(&key), self.is_dry);
+            let is_named = call.store.one(db, kh, &key, &cx, |slot| {
+                let tags: Option<Vec<u64>> = slot.view().filter(|_| slot.is_live()).map(|view| view.tags().collect());
+                let is_named = tags.is_some_and(|tags| named.iter().any(|named| named.names(&key, &tags)));
+                if is_named && !is_dry {
+                    slot.delete();
+                }
+                is_named
+            });
+            self.found += u64::from(is_named);
+            self.left -= u64::from(is_named);
+        }
+        if let Some(next) = next.filter(|_| self.left > 0) {
+            self.from = next;
+            return Ok(Progress::More);
+        }
+        call.reply.integer(self.found as i64);
+        Ok(Progress::Done)
+    }
 }
 
 /// The sweeper's work, done here and now.

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::services::Service;
 use smallvec::SmallVec;
 use storage::limits::MAX_TAGS;
-use storage::{Mode, Selector};
+use storage::{Mode, Selector, glob};
 
 /// What one selector of a request names.
 pub(super) enum Named<'a> {
@@ -32,6 +32,25 @@ impl Named<'_> {
         }
     }
 
+    /// Whether the key of an entry with these tags is named.
+    pub fn names(&self, key: &[u8], tags: &[u64]) -> bool {
+        match self {
+            Self::Key(name) => key == *name,
+            Self::Group(Selector::Prefix(prefix)) => key.starts_with(prefix),
+            Self::Group(Selector::Match(pattern)) => glob::matches(pattern, key, false),
+            Self::Group(Selector::Tag(tag)) => tags.contains(tag),
+            Self::Group(Selector::Tags(all)) => all.iter().all(|tag| tags.contains(tag)),
+            Self::Tags(all) => all.iter().all(|tag| tags.contains(tag)),
+            Self::Prefix(prefix) => key.starts_with(prefix),
+            Self::All => true,
+        }
+    }
+
+    /// Whether the tags of an entry matter.
+    pub fn has_tags(&self) -> bool {
+        matches!(self, Self::Tags(_) | Self::Group(Selector::Tag(_) | Selector::Tags(_)))
+    }
+
     /// All keys of a service.
     pub fn of(service: &Service, call: &Call<'_, '_>) -> Result<Self, Error> {
         if service.prefix.is_empty() {
@@ -54,7 +73,13 @@ const SAY_ALL: Error = Error::err("a selector of every key is written ALL");
 
 impl<'c> Request<'c> {
     /// The selectors from argument `index` on, all of them well-formed, and the mode behind them.
-    pub fn parse(call: &Call<'c, '_>, mut index: usize) -> Result<Self, Error> {
+    pub fn parse(call: &Call<'c, '_>, index: usize) -> Result<Self, Error> {
+        let (request, index) = Self::selectors(call, index)?;
+        Ok(Self { mode: mode(call, index)?, ..request })
+    }
+
+    /// The selectors alone, for a hard revoke, and where they end.
+    pub fn selectors(call: &Call<'c, '_>, mut index: usize) -> Result<(Self, usize), Error> {
         let mut named = Vec::new();
         let word = |index: usize, word| call.is_word(index, word);
         while index < call.args.len() {
@@ -92,7 +117,7 @@ impl<'c> Request<'c> {
             named.push(what);
             index += taken;
         }
-        Ok(Self { named, mode: mode(call, index)? })
+        Ok((Self { named, mode: Mode::Hard }, index))
     }
 }
 

@@ -138,6 +138,41 @@ fn purging_frees_before_it_replies() {
 }
 
 #[test]
+fn purges_may_be_limited_or_tried() {
+    let mut t = Testkit::new();
+    (0..3000).for_each(|n| drop(t.run(&format!("MSET a:{n} v b:{n} v"))));
+    t.run("SWR.TAG b:7 ADD 2 t u");
+    t.run("SWR.TAG b:8 ADD 1 t");
+    for (selectors, count) in [
+        ("PREFIX a:", 3000),
+        ("MATCH *:7", 2),
+        ("TAG t", 2),
+        ("TAGS 2 u t", 1),
+        ("KEY a:1 KEY nobody TAG u MATCH b:1?", 12),
+        ("ALL", 6000),
+    ] {
+        assert_eq!(t.run(&format!("CACHE.PURGE {selectors} DRYRUN")), format!(":{count}\r\n"), "{selectors}");
+    }
+    assert_eq!(t.run("CACHE.PURGE PREFIX a: DRYRUN LIMIT 10"), ":10\r\n");
+    assert_eq!((t.run("DBSIZE"), t.store.revoke_log()), (":6000\r\n".into(), (0, 0)));
+    assert_eq!(t.run("CACHE.PURGE PREFIX a: LIMIT 1000"), ":1000\r\n");
+    assert_eq!(t.run("CACHE.PURGE TAG t LIMIT 5"), ":2\r\n");
+    assert_eq!((t.run("DBSIZE"), t.store.revoke_log()), (":4998\r\n".into(), (0, 0)));
+    t.run("MULTI");
+    t.run("CACHE.PURGE PREFIX a: LIMIT 5000");
+    assert_eq!((t.run("EXEC"), t.run("DBSIZE")), ("*1\r\n:2000\r\n".into(), ":2998\r\n".into()));
+    for (line, error) in [
+        ("CACHE.PURGE ALL LIMIT 0", "ERR LIMIT should be greater than 0"),
+        ("CACHE.PURGE ALL LIMIT", "ERR syntax error"),
+        ("CACHE.PURGE DRYRUN", "ERR syntax error"),
+        ("CACHE.PURGE ALL DRYRUN DRYRUN", "ERR syntax error"),
+        ("CACHE.PURGE MATCH *a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a* DRYRUN", "ERR pattern too complex"),
+    ] {
+        assert_eq!(t.error(line), error, "{line}");
+    }
+}
+
+#[test]
 fn what_happens_is_counted() {
     let mut t = Testkit::new();
     t.run("CACHE.SERVICE SET user PREFIX user:");

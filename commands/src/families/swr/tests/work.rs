@@ -160,6 +160,7 @@ fn misuse_of_workers() {
             "CACHE.SERVICE SET w LOADER origin",
             "ERR LOADER origin and WRITE through need an ORIGIN; for writes it has a place for the key",
         ),
+        ("CACHE.SERVICE SET w PERSIST yes", "ERR PERSIST needs snapshots, and there are none yet"),
         ("CACHE.SERVICE SET w ORIGIN ftp://x/", "ERR invalid value for field 'ORIGIN'"),
         ("CACHE.SERVICE SET w COLD wait", "ERR invalid value for field 'COLD'"),
     ] {
