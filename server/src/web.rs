@@ -185,7 +185,7 @@ async fn route(
     if let Some(why) = browser::refuses(request.headers(), is_protected) {
         return Err(Wrong::new(StatusCode::FORBIDDEN, why));
     }
-    let client = open(client, shared, peer)?;
+    let client = open(client, shared, peer).await?;
     if needs_login {
         login(client, &request).await?;
     }
@@ -215,13 +215,15 @@ fn find(shared: &Shared, name: &str) -> Result<Arc<Service>, Wrong> {
 }
 
 /// The connection to a core, made when it is first needed.
-fn open<'c>(
+async fn open<'c>(
     client: &'c mut Option<Client>,
     shared: &'static Shared,
     peer: SocketAddr,
 ) -> Result<&'c mut Client, Wrong> {
-    // A core closes connections that have been idle for too long.
-    if client.as_ref().is_some_and(Client::is_closed) {
+    // A core closes connections that have been idle for too long, or were killed.
+    if let Some(known) = client
+        && known.ask(&[b"PING"]).await.is_err()
+    {
         *client = None;
     }
     if client.is_none() {

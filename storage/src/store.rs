@@ -144,6 +144,11 @@ impl Store {
         self.tag_hasher.hash(name).0
     }
 
+    /// Stripes it has, as the layout says.
+    pub fn stripes(&self) -> usize {
+        self.stripes.len()
+    }
+
     /// The epoch of the latest revoke, and the records that the sweeper has not dropped yet.
     pub fn revoke_log(&self) -> (u64, usize) {
         (self.log.epoch(), self.log.records())

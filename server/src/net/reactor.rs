@@ -31,14 +31,14 @@ use tokio::io::unix::AsyncFd;
 
 /// Events taken from the set at once.
 const EVENTS: usize = 256;
-/// Time between two ticks.
+/// Time between two ticks, and between two slices of reclaiming while work is left undone.
 const TICK_MS: u64 = 25;
+const LATE_TICK_MS: u64 = 1;
 /// Ticks in which every stripe is visited once: a second, the grain of the expiry wheel.
 const TICKS_PER_ROUND: usize = 40;
-/// Time a tick may spend on reclaiming, ns; doubled while it leaves work undone, up to the second number.
-const TICK_BUDGET_NS: u64 = 200_000;
-const TICK_BUDGET_MAX_NS: u64 = 800_000;
-/// While work is left undone a busy core reclaims between ticks too, at most this share of its time: one part in.
+/// Time one slice of reclaiming may take, ns: for so long requests may have to wait for it.
+const RECLAIM_NS: u64 = 100_000;
+/// While work is left undone, this many times what a slice took lies between it and the next one.
 const RECLAIM_SHARE: u64 = 5;
 /// Ticks of one stripe in a row that leave something to do, before the next one has its turn: some 0.3 ms.
 const TRIES_PER_STRIPE: usize = 8;
@@ -82,12 +82,15 @@ pub struct Reactor {
     pub(super) woken: VecDeque<Woken>,
     epoll: AsyncFd<OwnedFd>,
     timer: OwnedFd,
-    /// Where the next tick goes on among the stripes, and what it may spend.
+    /// Where reclaiming goes on among the stripes, and how many are still to be visited: more than 0 = it is late.
     next_stripe: usize,
-    tick_budget_ns: u64,
-    /// Whether the last reclaiming left work undone, and when it ended.
-    late: bool,
+    unvisited: usize,
+    /// When the last slice ended, and what it took, ns: a single stripe may take longer than a slice should.
     reclaimed: Ticks,
+    slice_ns: u64,
+    /// When the next tick is due, steady ms, and whether the timer comes more often than that.
+    next_tick_ms: u64,
+    ticks_late: bool,
     ticks_done: u64,
     /// What disturbs the times of commands.
     #[cfg(feature = "histogram")]
@@ -96,13 +99,19 @@ pub struct Reactor {
     stop_by_ms: Option<u64>,
 }
 
+fn set_timer(timer: &OwnedFd, ms: u64) -> io::Result<()> {
+    let period = rustix::time::Timespec { tv_sec: 0, tv_nsec: ms as i64 * 1_000_000 };
+    let spec = Itimerspec { it_interval: period, it_value: period };
+    timerfd_settime(timer, TimerfdTimerFlags::empty(), &spec)?;
+    Ok(())
+}
+
 impl Reactor {
     /// A core's reactor; must be called on the thread (and inside the runtime) that will run it.
     pub fn new(core: usize, shared: &'static Shared, clock: Clock, seed: u64) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        let period = rustix::time::Timespec { tv_sec: 0, tv_nsec: TICK_MS as i64 * 1_000_000 };
-        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: period, it_value: period })?;
+        set_timer(&timer, TICK_MS)?;
         epoll::add(&epoll, &timer, EventData::new_u64(TICK), EventFlags::IN)?;
         epoll::add(&epoll, shared.inboxes[core].bell(), EventData::new_u64(MAIL), EventFlags::IN)?;
         Ok(Self {
@@ -126,9 +135,11 @@ impl Reactor {
             epoll: unsafe { AsyncFd::register_with_interest(epoll, Interest::READABLE) }.map_err(io::Error::from)?,
             timer,
             next_stripe: 0,
-            tick_budget_ns: TICK_BUDGET_NS,
-            late: false,
+            unvisited: 0,
             reclaimed: clock.ticks(),
+            slice_ns: 0,
+            next_tick_ms: 0,
+            ticks_late: false,
             ticks_done: 0,
             #[cfg(feature = "histogram")]
             pauses: super::pauses::Watch::open()?,
@@ -184,7 +195,7 @@ impl Reactor {
             self.tell_woken();
             self.forward_woken();
             let now = self.clock.ticks();
-            if self.late && self.clock.ns_between(self.reclaimed, now) > self.tick_budget_ns * RECLAIM_SHARE {
+            if self.is_reclaim_due(now) {
                 self.reclaim();
                 self.forward_woken();
             }
@@ -286,11 +297,27 @@ impl Reactor {
         self.tend_waiting();
     }
 
-    /// Housekeeping, every [`TICK_MS`].
+    /// Housekeeping, every [`TICK_MS`]; while reclaiming is late only that, every [`LATE_TICK_MS`].
     fn tick(&mut self) {
         let mut expirations = [0; 8];
         let _ = rustix::io::read(&self.timer, &mut expirations);
-        self.reclaim();
+        // The timer is not aligned with the clock's milliseconds.
+        let is_whole = self.steady_ms + 1 >= self.next_tick_ms;
+        if is_whole {
+            let share = self.share();
+            self.unvisited = (self.unvisited + share.div_ceil(TICKS_PER_ROUND)).min(share);
+        }
+        if is_whole && !self.ticks_late || self.is_reclaim_due(self.clock.ticks()) {
+            self.reclaim();
+        }
+        let is_late = self.unvisited > 0;
+        if is_late != self.ticks_late && set_timer(&self.timer, if is_late { LATE_TICK_MS } else { TICK_MS }).is_ok() {
+            self.ticks_late = is_late;
+        }
+        if !is_whole {
+            return;
+        }
+        self.next_tick_ms = self.steady_ms + TICK_MS;
         self.ticks_done += 1;
         if self.ticks_done.is_multiple_of(4) {
             if self.core == 0 {
@@ -303,39 +330,43 @@ impl Reactor {
         self.tend_waiting();
     }
 
-    /// Frees what has expired in this core's share of the stripes: in each tick the next part of a round, for a bounded
-    /// time that grows while work is left over.
+    /// Stripes that this core looks after.
+    fn share(&self) -> usize {
+        self.shared.store.stripes().div_ceil(self.shared.inboxes.len())
+    }
+
+    /// Whether a slice of reclaiming may be fitted in between.
+    fn is_reclaim_due(&self, now: Ticks) -> bool {
+        self.unvisited > 0 && self.clock.ns_between(self.reclaimed, now) > self.slice_ns.max(RECLAIM_NS) * RECLAIM_SHARE
+    }
+
+    /// Frees what has expired or was revoked in this core's share of the stripes, for the time of a slice: each tick adds
+    /// the next part of a round to what is to be visited.
     fn reclaim(&mut self) {
         if !self.shared.node.active_expire.load(Ordering::Relaxed) {
+            self.unvisited = 0;
             return;
         }
-        let cores = self.shared.inboxes.len();
-        let begin = self.clock.ticks();
+        let (begin, share) = (self.clock.ticks(), self.share());
         let mut access = self.participant.batch();
-        let share = access.stripes().div_ceil(cores);
         let cx = Cx { now: Millis(self.now_ms), steady_ms: self.steady_ms, seed: self.seed };
-        let mut left = share.div_ceil(TICKS_PER_ROUND);
-        self.late = false;
         let mut tries = 0;
-        while left > 0 {
+        while self.unvisited > 0 {
             let done = access.tick(self.core * share + self.next_stripe, 1, &cx);
             tries += 1;
-            // A stripe with much to free must not keep the others waiting for a round.
+            // A stripe with much to free must not keep the others waiting for a round: it is visited again.
             if done || tries == TRIES_PER_STRIPE {
-                self.late |= !done;
+                self.unvisited -= usize::from(done);
                 self.next_stripe = (self.next_stripe + 1) % share;
-                left -= 1;
                 tries = 0;
             }
-            if self.clock.ns_between(begin, self.clock.ticks()) > self.tick_budget_ns {
-                self.late |= left > 0;
+            if self.clock.ns_between(begin, self.clock.ticks()) > RECLAIM_NS {
                 break;
             }
         }
         drop(access);
         self.reclaimed = self.clock.ticks();
-        self.tick_budget_ns =
-            if self.late { (self.tick_budget_ns * 2).min(TICK_BUDGET_MAX_NS) } else { TICK_BUDGET_NS };
+        self.slice_ns = self.clock.ns_between(begin, self.reclaimed);
     }
 
     /// Idle clients, and output above its soft limit. Looks at every connection, every 100 ms, only where one of these

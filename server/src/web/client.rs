@@ -55,12 +55,6 @@ impl Client {
         Ok(Self { stream: UnixStream::from_std(stream)?, received: Vec::new() })
     }
 
-    /// Whether the core has ended the connection, or sent what nobody asked for.
-    pub fn is_closed(&self) -> bool {
-        let would_block = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        !self.stream.try_read(&mut [0; 1]).is_err_and(|error| would_block(&error))
-    }
-
     /// Sends a request and gives its reply. Dropped before that, the client is of no use any more.
     pub async fn ask(&mut self, words: &[&[u8]]) -> io::Result<Reply> {
         let mut request = format!("*{}\r\n", words.len()).into_bytes();
