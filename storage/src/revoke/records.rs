@@ -79,6 +79,31 @@ pub(super) struct Glob {
     /// and ends with these: most keys are told apart without the matcher.
     last: Box<[u8]>,
     has_star: bool,
+    /// Up to eight bytes of each, and which bits of the word they are: one look for a key that matches neither.
+    first_word: [u64; 2],
+    last_word: [u64; 2],
+}
+
+/// The ends of a key as words.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    first: u64,
+    last: u64,
+}
+
+impl Ends {
+    pub fn of(key: &[u8]) -> Self {
+        let length = key.len().min(8);
+        let (mut first, mut last) = ([0; 8], [0; 8]);
+        first[..length].copy_from_slice(&key[..length]);
+        last[8 - length..].copy_from_slice(&key[key.len() - length..]);
+        Self { first: u64::from_le_bytes(first), last: u64::from_le_bytes(last) }
+    }
+}
+
+/// The lowest so many bytes of a word, at most all eight.
+fn low_bytes(count: usize) -> u64 {
+    if count == 0 { 0 } else { u64::MAX >> (64 - 8 * count.min(8)) }
 }
 
 impl Glob {
@@ -88,8 +113,11 @@ impl Glob {
         // What follows the last star, where nothing is a class or escaped.
         let tail = star.filter(|_| is_plain).map_or(&[][..], |star| &pattern[star + 1..]);
         let last = if tail.contains(&b'?') { &[] } else { tail };
-        let first = glob::prefix(pattern).bytes.into();
-        Self { pattern: pattern.into(), first, last: last.into(), has_star: star.is_some() }
+        let first: Box<[u8]> = glob::prefix(pattern).bytes.into();
+        let first_word = [Ends::of(&first).first, low_bytes(first.len())];
+        let last_word = [Ends::of(last).last, low_bytes(last.len()).reverse_bits()];
+        let has_star = star.is_some();
+        Self { pattern: pattern.into(), first, last: last.into(), has_star, first_word, last_word }
     }
 
     #[cfg(test)]
@@ -99,7 +127,11 @@ impl Glob {
 
     /// A key so long that the product of both lengths is much is taken to match if both its ends do: it may be revoked
     /// without need, and never kept.
-    pub fn matches(&self, key: &[u8]) -> bool {
+    pub fn matches(&self, key: &[u8], ends: Ends) -> bool {
+        let differs = |[word, mask]: [u64; 2], of_key: u64| (word ^ of_key) & mask != 0;
+        if differs(self.first_word, ends.first) || differs(self.last_word, ends.last) {
+            return false;
+        }
         let is_long = self.has_star && key.len() > MAX_MATCHED_KEY_BYTES;
         key.starts_with(&self.first)
             && key.ends_with(&self.last)
@@ -239,8 +271,9 @@ impl Records {
                 each(marks);
             }
         }
+        let ends = Ends::of(key);
         for (glob, marks) in self.globs.iter().filter(|(_, marks)| marks.latest() > since) {
-            if glob.matches(key) {
+            if glob.matches(key, ends) {
                 each(marks);
             }
         }

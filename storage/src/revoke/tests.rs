@@ -1,6 +1,6 @@
 //! What the log says of entries, its bounds, and how it is swept.
 
-use super::records::Glob;
+use super::records::{Ends, Glob};
 use super::*;
 use crate::Windows;
 use crate::glob;
@@ -87,8 +87,9 @@ fn costs_are_bounded_together() {
         "nothing to do is no revoke"
     );
     let (key, glob) = (vec![b'a'; MAX_MATCHED_KEY_BYTES + 1], Glob::new(b"a*b*a"));
-    assert!(glob.matches(&key) && !glob.matches(&key[1..]));
-    assert!(!Glob::new(b"a*b").matches(&key) && !Glob::new(b"a?").matches(&key));
+    let matches = |glob: &Glob, key: &[u8]| glob.matches(key, Ends::of(key));
+    assert!(matches(&glob, &key) && !matches(&glob, &key[1..]));
+    assert!(!matches(&Glob::new(b"a*b"), &key) && !matches(&Glob::new(b"a?"), &key));
 }
 
 #[test]
@@ -112,11 +113,27 @@ fn what_would_cost_too_much_is_refused() {
 #[test]
 fn ends_of_patterns_are_told_apart_rightly() {
     let keys: [&[u8]; 8] = [b"", b"a", b"ab", b"abc", b"xbc", b"a*c", b"a]c", b"c"];
+    let check = |pattern: &str, key: &[u8]| {
+        let found = Glob::new(pattern.as_bytes()).matches(key, Ends::of(key));
+        assert_eq!(found, glob::matches(pattern.as_bytes(), key, false), "{pattern} {key:?}");
+    };
     for pattern in ["*", "a*", "*c", "a*c", "*b*", "a[*]c", "a[b]*", r"a\*c", "a?c", "*?", "[*", "abc", "**c", "*a*bc"]
     {
-        let glob = Glob::new(pattern.as_bytes());
-        for key in keys {
-            assert_eq!(glob.matches(key), glob::matches(pattern.as_bytes(), key, false), "{pattern} {key:?}");
+        keys.iter().for_each(|key| check(pattern, key));
+    }
+    // Ends of every length up to more than a word, and keys that differ from them in one byte, or have zeros in its place.
+    let text: Vec<u8> = (b'a'..=b't').collect();
+    for length in 0..=text.len() {
+        let text = std::str::from_utf8(&text[..length]).unwrap();
+        for cut in 0..=length {
+            let pattern = format!("{}*{}", &text[..cut], &text[cut..]);
+            check(&pattern, text.as_bytes());
+            for at in 0..length {
+                let mut key = text.as_bytes().to_vec();
+                key[at] = [0, b'z'][at % 2];
+                check(&pattern, &key);
+                check(&pattern, &key[1..]);
+            }
         }
     }
     assert_eq!((Glob::new(b"a*c").ends()), (&b"a"[..], &b"c"[..]));

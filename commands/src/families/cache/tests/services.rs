@@ -173,6 +173,22 @@ fn purges_may_be_limited_or_tried() {
 }
 
 #[test]
+fn definitions_leave_the_books_alone() {
+    let mut t = Testkit::new();
+    t.run("SWR.GET m");
+    for line in [
+        "CACHE.SERVICE SET st PREFIX st:",
+        "CACHE.SERVICE SET * NEG 100",
+        "CACHE.SERVICE DEL *",
+        "CACHE.SERVICE DEL st",
+    ] {
+        t.run(line);
+        let info = t.run("INFO swr");
+        assert!(info.contains("swr_miss:1\r\n") && info.contains("swr_tokens:1\r\n"), "{line}: {info}");
+    }
+}
+
+#[test]
 fn what_happens_is_counted() {
     let mut t = Testkit::new();
     t.run("CACHE.SERVICE SET user PREFIX user:");
