@@ -37,7 +37,9 @@ const LATE_TICK_MS: u64 = 1;
 /// Ticks in which every stripe is visited once: a second, the grain of the expiry wheel.
 const TICKS_PER_ROUND: usize = 40;
 /// Time one slice of reclaiming may take, ns: for so long requests may have to wait for it.
-const RECLAIM_NS: u64 = 100_000;
+const RECLAIM_NS: u64 = 50_000;
+/// The longest time one is taken to have used: a process that was stopped meanwhile has not used it.
+const MAX_SLICE_NS: u64 = 5_000_000;
 /// While work is left undone, this many times what a slice took lies between it and the next one.
 const RECLAIM_SHARE: u64 = 5;
 /// Ticks of one stripe in a row that leave something to do, before the next one has its turn: some 0.3 ms.
@@ -84,6 +86,8 @@ pub struct Reactor {
     timer: OwnedFd,
     /// Where reclaiming goes on among the stripes, and how many are still to be visited: more than 0 = it is late.
     next_stripe: usize,
+    /// Times in a row that one left something to do.
+    tries: usize,
     unvisited: usize,
     /// When the last slice ended, and what it took, ns: a single stripe may take longer than a slice should.
     reclaimed: Ticks,
@@ -135,9 +139,10 @@ impl Reactor {
             epoll: unsafe { AsyncFd::register_with_interest(epoll, Interest::READABLE) }.map_err(io::Error::from)?,
             timer,
             next_stripe: 0,
+            tries: 0,
             unvisited: 0,
             reclaimed: clock.ticks(),
-            slice_ns: 0,
+            slice_ns: RECLAIM_NS,
             next_tick_ms: 0,
             ticks_late: false,
             ticks_done: 0,
@@ -337,7 +342,7 @@ impl Reactor {
 
     /// Whether a slice of reclaiming may be fitted in between.
     fn is_reclaim_due(&self, now: Ticks) -> bool {
-        self.unvisited > 0 && self.clock.ns_between(self.reclaimed, now) > self.slice_ns.max(RECLAIM_NS) * RECLAIM_SHARE
+        self.unvisited > 0 && self.clock.ns_between(self.reclaimed, now) > self.slice_ns * RECLAIM_SHARE
     }
 
     /// Frees what has expired or was revoked in this core's share of the stripes, for the time of a slice: each tick adds
@@ -350,15 +355,14 @@ impl Reactor {
         let (begin, share) = (self.clock.ticks(), self.share());
         let mut access = self.participant.batch();
         let cx = Cx { now: Millis(self.now_ms), steady_ms: self.steady_ms, seed: self.seed };
-        let mut tries = 0;
         while self.unvisited > 0 {
             let done = access.tick(self.core * share + self.next_stripe, 1, &cx);
-            tries += 1;
+            self.tries += 1;
             // A stripe with much to free must not keep the others waiting for a round: it is visited again.
-            if done || tries == TRIES_PER_STRIPE {
+            if done || self.tries >= TRIES_PER_STRIPE {
                 self.unvisited -= usize::from(done);
                 self.next_stripe = (self.next_stripe + 1) % share;
-                tries = 0;
+                self.tries = 0;
             }
             if self.clock.ns_between(begin, self.clock.ticks()) > RECLAIM_NS {
                 break;
@@ -366,7 +370,7 @@ impl Reactor {
         }
         drop(access);
         self.reclaimed = self.clock.ticks();
-        self.slice_ns = self.clock.ns_between(begin, self.reclaimed);
+        self.slice_ns = self.clock.ns_between(begin, self.reclaimed).clamp(RECLAIM_NS, MAX_SLICE_NS);
     }
 
     /// Idle clients, and output above its soft limit. Looks at every connection, every 100 ms, only where one of these
