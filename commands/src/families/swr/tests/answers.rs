@@ -159,7 +159,7 @@ fn unchanged_copies_are_confirmed() {
     t.run("SWR.SET k v FRESH 100 STALE 200 RETAIN 1000 TAGS 1 t ETAG e");
     t.advance_ms(500);
     let token = token(&mut t, "SWR.GET k");
-    assert_eq!(t.run(&format!("SWR.FILL k {token} SAME FRESH 100")), "+OK\r\n");
+    assert_eq!(t.run(&format!("SWR.FILL k {token} SAME FRESH 100 STALE 1000")), "+OK\r\n");
     assert_eq!(told(&mut t, "SWR.GET k"), is("HIT", Some("v"), false, 100));
     assert_eq!(t.run("SWR.TAG k HAS 1 t"), ":1\r\n");
     assert!(t.run("SWR.META k").contains("etag\r\n$1\r\ne\r\n"));
