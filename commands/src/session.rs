@@ -135,11 +135,10 @@ impl Session {
         if self.leases.is_empty() {
             return;
         }
-        for HeldLease { key, token, .. } in &self.leases {
-            store.decline(*token, key, cx);
-        }
+        let mut held = core::mem::take(&mut self.leases);
+        held.retain(|HeldLease { key, token, .. }| store.decline(*token, key, cx));
         // Jobs among them are for other workers.
-        let gone: Vec<u64> = core::mem::take(&mut self.leases).into_iter().map(|lease| lease.token).collect();
+        let gone: Vec<u64> = held.into_iter().map(|lease| lease.token).collect();
         node.jobs.recover(&gone, store, cx);
     }
 

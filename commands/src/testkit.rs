@@ -257,7 +257,9 @@ impl Testkit {
                 let found = self.parked.iter().find(|(_, parked)| parked.wait.ticket() == ticket);
                 match (found, wake) {
                     (Some((connection, _)), wake) => ready.push((*connection, Some(wake))),
-                    (None, Wake::Token { token, key, .. }) => self.participant.batch().decline(token, &key, &self.cx),
+                    (None, Wake::Token { token, key, .. }) => {
+                        self.participant.batch().decline(token, &key, &self.cx);
+                    }
                     (None, _) => {}
                 }
             }

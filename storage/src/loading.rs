@@ -196,10 +196,10 @@ impl Access<'_> {
         })
     }
 
-    /// Gives a lease back that was handed to a waiter who has gone.
-    pub fn decline(&mut self, token: u64, key: &LoadKey, cx: &Cx) {
+    /// Gives a lease back whose holder has gone; false if it is not there any more.
+    pub fn decline(&mut self, token: u64, key: &LoadKey, cx: &Cx) -> bool {
         let kh = self.hash(&key.key);
-        self.release(self.store().logical(key.table), kh, &key.key, token, cx);
+        self.release(self.store().logical(key.table), kh, &key.key, token, cx)
     }
 
     /// Makes a lease last for so many ms from now on, as far as its terms allow; false if its result would not be stored.
@@ -247,6 +247,12 @@ impl Loading<'_> {
     pub fn lease_left_ms(&self, token: u64) -> Option<u64> {
         let live = self.load.live(self.cx).filter(|lease| lease.token == token)?;
         Some(live.expires_ms - self.cx.steady_ms)
+    }
+
+    /// Whether the lease of this token has lapsed, and was neither answered nor taken over nor made void since.
+    pub fn is_lapsed(&mut self, token: u64) -> bool {
+        let now_ms = self.cx.steady_ms;
+        self.load.lease(token).is_some_and(|lease| lease.state == State::Live && !lease.runs(now_ms))
     }
 
     /// Leases of this key, and those who wait.

@@ -68,7 +68,7 @@ impl Lease {
         self.permit.is_some()
     }
 
-    fn runs(&self, now_ms: u64) -> bool {
+    pub fn runs(&self, now_ms: u64) -> bool {
         now_ms < self.expires_ms
     }
 }

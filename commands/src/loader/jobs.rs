@@ -66,7 +66,8 @@ impl Jobs {
         taken.push_back((job, until_ms));
     }
 
-    /// Begins those anew whose workers have not answered in time, or (those of these tokens) have gone.
+    /// Begins those anew whose workers have not answered in time, or have gone: these tokens are of leases that
+    /// their connections held to the end.
     pub fn recover(&self, gone: &[u64], store: &mut Access<'_>, cx: &Cx) {
         let is_due = |(job, until_ms): &(LoadJob, u64)| *until_ms <= cx.steady_ms || gone.contains(&job.token);
         let due: Vec<(LoadJob, u64)> = {
@@ -84,6 +85,10 @@ impl Jobs {
                 let view = slot.view();
                 if let Some(left_ms) = loading.lease_left_ms(job.token) {
                     return After::Runs(left_ms);
+                }
+                // Answered, or begun anew by a reader.
+                if !gone.contains(&job.token) && !loading.is_lapsed(job.token) {
+                    return After::Over;
                 }
                 let is_there = view.is_some_and(|view| matches!(view.phase, Phase::Fresh | Phase::Absent));
                 if is_there || loading.pass_left_ms().is_some() {

@@ -686,14 +686,14 @@ class MemoCheck(Check):
         same(self.gate.passed, [{"fail": True}])
 
     def asked_by_key(self):
-        """GET begins a load without a payload. The worker gives it back, and the call that brings the payload is computed."""
+        """GET cannot begin a load without a payload. The call that brings it is computed."""
         key = self.key("{}")
         same(self.r.get(key), None)
         caller = at_once(1, lambda _: report(self.r, "{}"))
         until(lambda: self.meta(key, "waiters"), 1)
         self.start_workers()
         same(results(caller), [(key.removeprefix("report:"), "sum 0")])
-        same((self.gate.passed, self.stats("report", "released"), self.r.get(key)), ([{}], 1, "sum 0"))
+        same((self.gate.passed, self.stats("report", "released"), self.r.get(key)), ([{}], 0, "sum 0"))
 
 
 # ---- 4: services and actions ----

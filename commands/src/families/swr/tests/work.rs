@@ -206,7 +206,8 @@ fn workers_get_canonical_payloads() {
     assert_eq!(texts(&t.settle()[0].1)[1..3], ["FILLED", "v"]);
 }
 
-/// Nobody has to wait for a job to be done again: it is another worker's once its own has gone, hangs, or gives it back.
+/// Nobody has to wait for a job to be done again: it is another worker's once its own has gone or hangs.
+/// One that was given back waits for the next reader.
 #[test]
 fn jobs_of_lost_workers_are_done_by_others() {
     let (mut t, _, worker) = worker_kit();
@@ -229,6 +230,8 @@ fn jobs_of_lost_workers_are_done_by_others() {
     // It gives it back.
     assert_eq!(t.on(third).run(&format!("SWR.YIELD w:1 {token}")), ":1\r\n");
     t.advance_ms(10_000);
+    assert_eq!(t.on(other).run("SWR.NEXT w"), "*0\r\n");
+    t.run("GET w:1");
     let job = texts(&t.on(other).run("SWR.NEXT w"));
     assert_eq!(job[0], "w:1");
     // It answers: no more of that.
@@ -285,4 +288,22 @@ fn those_who_wait_for_a_worker_that_fails_are_told() {
     assert_eq!(t.run(&format!("SWR.FAIL w:1 {} MSG no", job[1])), ":1\r\n");
     let replies = t.settle();
     assert!(replies.len() == 1 && replies[0].1.contains("+ERR"), "{replies:?}");
+}
+
+/// What was answered is not begun anew, whatever becomes of the key.
+#[test]
+fn answered_jobs_are_over() {
+    let (mut t, reader, worker) = worker_kit();
+    for forget in ["DEL w:1", "FLUSHALL", "CACHE.REVOKE ALL"] {
+        t.on(reader).run("GET w:1");
+        let job = texts(&t.on(worker).run("SWR.NEXT w"));
+        // From another connection than the worker's, which goes on to hold it.
+        assert_eq!(t.on(reader).run(&format!("SWR.FILL w:1 {} VALUE v", job[1])), "+OK\r\n");
+        t.run(forget);
+        t.advance_ms(20_000);
+        assert_eq!(t.on(worker).run("SWR.NEXT w"), "*0\r\n", "{forget}");
+    }
+    t.disconnect(worker);
+    let other = t.connect();
+    assert_eq!(t.on(other).run("SWR.NEXT w"), "*0\r\n");
 }
