@@ -61,10 +61,7 @@ pub fn dispatch(call: &mut Call<'_, '_>, lookup: Lookup) -> Outcome {
             return Outcome::Pending;
         }
     };
-    if outcome != Outcome::Pending && call.session.replies != Replies::On {
-        mute(call, mark);
-    }
-    outcome
+    replied(call, mark, outcome)
 }
 
 /// Goes on with a command that was cut into slices.
@@ -81,10 +78,7 @@ pub fn resume(call: &mut Call<'_, '_>, mut job: Box<dyn Job>) -> Outcome {
             Outcome::Failed
         }
     };
-    if call.session.replies != Replies::On {
-        mute(call, mark);
-    }
-    outcome
+    replied(call, mark, outcome)
 }
 
 /// Goes on with a command that waited.
@@ -101,20 +95,14 @@ pub fn finish(call: &mut Call<'_, '_>, wait: Box<dyn Wait>) -> Outcome {
             Outcome::Failed
         }
     };
-    if call.session.replies != Replies::On {
-        mute(call, mark);
-    }
-    outcome
+    replied(call, mark, outcome)
 }
 
 /// Ends the wait of a command with an error.
 pub fn unblock(call: &mut Call<'_, '_>) -> Outcome {
     let mark = call.reply.output().mark();
     refuse(call, &Error::UNBLOCKED);
-    if call.session.replies != Replies::On {
-        mute(call, mark);
-    }
-    Outcome::Failed
+    replied(call, mark, Outcome::Failed)
 }
 
 /// A refused EXEC ends its transaction.
@@ -238,6 +226,15 @@ fn queue(call: &mut Call<'_, '_>) {
     transaction.push(call.command, call.args.to_owned());
     call.session.client.queued.store(transaction.queued.len() as i64, Ordering::Relaxed);
     call.reply.simple("QUEUED");
+}
+
+/// What every way to a reply ends with: `CLIENT REPLY` may drop it.
+#[inline]
+fn replied(call: &mut Call<'_, '_>, mark: Mark, outcome: Outcome) -> Outcome {
+    if outcome != Outcome::Pending && call.session.replies != Replies::On {
+        mute(call, mark);
+    }
+    outcome
 }
 
 /// Drops the reply where `CLIENT REPLY` says so.

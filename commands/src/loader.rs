@@ -56,9 +56,9 @@ pub struct LoadJob {
 }
 
 impl LoadJob {
-    /// The key without the prefix of the service that names the origin.
+    /// The key as the origin knows it.
     pub fn own_key(&self) -> &[u8] {
-        self.key.strip_prefix(&*self.service.policy.origin_prefix).unwrap_or(&self.key)
+        self.service.key_at_origin(&self.key)
     }
 }
 

@@ -47,6 +47,13 @@ pub struct Service {
     pub bulkhead: Arc<Bulkhead>,
 }
 
+impl Service {
+    /// A key as its origin knows it: without the prefix of the service that names the origin.
+    pub fn key_at_origin<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        key.strip_prefix(&*self.policy.origin_prefix).unwrap_or(key)
+    }
+}
+
 /// Why a definition was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {

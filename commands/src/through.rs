@@ -32,9 +32,9 @@ pub struct WriteJob {
 }
 
 impl WriteJob {
-    /// The key without the prefix of the service that names the origin.
+    /// The key as the origin knows it.
     pub fn own_key(&self) -> &[u8] {
-        self.key.strip_prefix(&*self.service.policy.origin_prefix).unwrap_or(&self.key)
+        self.service.key_at_origin(&self.key)
     }
 }
 
@@ -229,6 +229,10 @@ fn store(call: &mut Call<'_, '_>, lease: Option<u64>) -> Result<(), Error> {
         let holds = lease
             .is_some_and(|token| store.loading(db, kh, key, &cx, |_, loading| loading.lease_left_ms(token).is_some()));
         if !holds {
+            // What made it void came later; the place it holds is for others.
+            if let Some(token) = lease {
+                store.release(db, kh, key, token, &cx);
+            }
             reply.ok();
             return Ok(());
         }

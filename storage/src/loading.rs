@@ -91,7 +91,7 @@ pub enum Fill<'a> {
         /// A new validator, if not the old one.
         validator: Option<&'a [u8]>,
     },
-    /// A value that must not be stored; everybody loads for himself for so many ms.
+    /// A value that must not be stored, nor any copy be kept; everybody loads for himself for so many ms.
     NoStore {
         /// See above.
         pass_ms: u64,
@@ -397,6 +397,7 @@ impl Loading<'_> {
         let (value, lifetimes, validator) = match fill {
             Fill::NoStore { pass_ms } => {
                 self.load.succeeded();
+                slot.remove();
                 self.load.open_pass(pass_ms, self.cx);
                 return (Filled::Stored, Some(Wake::Pass(pass_ms)));
             }

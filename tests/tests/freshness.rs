@@ -106,6 +106,12 @@ fn waits_end_when_they_are_told_to() {
     wait(&mut reader, "10000");
     assert_eq!(loader.cmd(&format!("CLIENT UNBLOCK {id} ERROR")), Reply::Int(1));
     assert_eq!(reader.read(), Ok(Reply::Error("UNBLOCKED client unblocked via CLIENT UNBLOCK".into())));
+    // A worker, also one that names its service twice.
+    loader.cmd("CACHE.SERVICE SET w PREFIX w: LOADER worker");
+    reader.send(&request(&["SWR.NEXT", "w", "w", "BLOCK", "0"])).unwrap();
+    until_blocked(&server, 1);
+    assert_eq!(loader.cmd(&format!("CLIENT UNBLOCK {id}")), Reply::Int(1));
+    assert_eq!(reader.read(), Ok(Reply::Array(Vec::new())));
     // By itself.
     assert_eq!(told(&reader.cmd("SWR.GET k WAIT 30")).0, "WAIT");
     // A killed one takes nothing with it.

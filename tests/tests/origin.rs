@@ -209,7 +209,6 @@ fn failures_are_bounded_and_told() {
         "error" => answer("500 Internal Server Error", &[], "oops"),
         "moved" => answer("302 Found", &["location: http://127.0.0.1:1/"], ""),
         "part" => answer("206 Partial Content", &[], "v"),
-        "later" => answer("503 Service Unavailable", &["retry-after: 7"], ""),
         "slow" => Told::Silence,
         "cut" => Told::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf".to_vec()),
         "large" => Told::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n".to_vec()),
@@ -223,15 +222,55 @@ fn failures_are_bounded_and_told() {
     let Some((_server, mut conn)) = start(&origin, fields) else { return };
     conn.cmd("CONFIG SET origin-max-value 1mb");
     for key in ["error", "moved", "part", "slow", "cut", "large", "endless", "endless-body", "junk", "coded"] {
-        // The breaker is not what is tried here: a good answer lies between two bad ones.
+        // The breaker must not have opened: every one of them is seen.
+        let before = origin.count();
         let reply = conn.cmd(&format!("SWR.GET user:{key} WAIT 10000"));
-        assert_eq!(told(&reply), is("ERR", None), "{key}");
+        assert_eq!((told(&reply), origin.count()), (is("ERR", None), before + 1), "{key}");
         assert_eq!(conn.cmd(&format!("EXISTS user:{key}")), Reply::Int(0));
     }
     let before = origin.count();
     assert_eq!(told(&conn.cmd("SWR.GET user:error WAIT 5000")), is("ERR", None));
     assert_eq!(conn.cmd("GET user:error"), Reply::Nil);
     assert_eq!(origin.count(), before, "not again before the backoff");
+}
+
+/// How long it wants to be left alone counts if it is longer than the service would wait.
+#[test]
+fn origins_may_ask_for_time() {
+    let origin = Origin::start(|asked: &Asked| {
+        let seconds = asked.line.rsplit('/').next().unwrap().parse::<u64>().expect("a key of digits");
+        answer("429 Too Many Requests", &[&format!("retry-after: {seconds}")], "")
+    });
+    let Some((_server, mut conn)) = start(&origin, "BACKOFF 20000 BACKOFFMAX 60000") else { return };
+    for (seconds, ms) in [(0, 20_000), (7, 20_000), (40, 40_000), (1000, 60_000)] {
+        let reply = conn.cmd(&format!("SWR.GET user:{seconds} WAIT 10000"));
+        let left_ms = reply.expect_items()[3].expect_int();
+        assert!((ms - 5000..=ms).contains(&left_ms), "{seconds}: {left_ms}");
+    }
+}
+
+/// After five failures it is left alone, whatever key is asked for; one request tries, and opens the way again.
+#[test]
+fn failures_open_the_breaker_and_a_good_answer_closes_it() {
+    let is_up = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&is_up);
+    let origin = Origin::start(move |_| match seen.load(Ordering::Acquire) {
+        0 => answer("500 Internal Server Error", &[], ""),
+        _ => value("v", &[]),
+    });
+    let Some((_server, mut conn)) = start(&origin, "BACKOFF 50 BACKOFFMAX 50 FRESH 60000") else { return };
+    for n in 0..20 {
+        assert_eq!(told(&conn.cmd(&format!("SWR.GET user:{n} WAIT 10000"))), is("ERR", None));
+    }
+    // Should this take more than a second, some of them were trials.
+    assert!((5..20).contains(&origin.count()), "{}", origin.count());
+    is_up.store(1, Ordering::Release);
+    until(&mut conn, "SWR.GET user:x WAIT 5000", |reply| told(reply) == is("FILLED", Some("v")));
+    let before = origin.count();
+    for n in 0..20 {
+        assert_eq!(told(&conn.cmd(&format!("SWR.GET user:{n} WAIT 10000"))), is("FILLED", Some("v")));
+    }
+    assert_eq!(origin.count(), before + 20);
 }
 
 #[test]

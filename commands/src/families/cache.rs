@@ -117,7 +117,7 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 /// The service of this name.
-fn service_named(call: &Call<'_, '_>, name: &[u8]) -> Result<Arc<Service>, Error> {
+pub(super) fn service_named(call: &Call<'_, '_>, name: &[u8]) -> Result<Arc<Service>, Error> {
     call.node.services.now().find(name).cloned().ok_or(Error::NO_SERVICE)
 }
 

@@ -233,7 +233,7 @@ fn action(call: &mut Call<'_, '_>) -> Result<(), Error> {
     else {
         return Err(unknown());
     };
-    let service = call.node.services.now().find(name.as_bytes()).cloned().ok_or(Error::NO_SERVICE)?;
+    let service = cache::service_named(call, name.as_bytes())?;
     let given = fields(call, 2)?;
     let field = |name: &str| {
         let text = given.get(name).and_then(|value| match value {

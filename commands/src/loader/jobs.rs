@@ -24,7 +24,7 @@ struct Queue {
     bytes: usize,
 }
 
-/// Jobs one service may have waiting, and bytes of their keys and payloads.
+/// Jobs one service may have waiting, or all workers together may have taken, and bytes of their keys and payloads.
 const MAX_JOBS: usize = 1 << 16;
 const MAX_BYTES: usize = 64 << 20;
 
@@ -33,12 +33,44 @@ type Queues = HashMap<Box<str>, Queue>;
 /// Jobs for workers, by database and service.
 pub struct Jobs {
     queues: Mutex<[Queues; DATABASES]>,
-    /// Those that workers have taken, with when their leases end, steady ms, if nobody renews them.
-    taken: Mutex<VecDeque<(LoadJob, u64)>>,
+    taken: Mutex<Taken>,
 }
 
-/// Jobs that are known to be with a worker; of more the oldest are begun anew by their next reader only.
-const MAX_TAKEN: usize = 1 << 16;
+/// Jobs that workers have taken, by token, with when their leases end, steady ms, if nobody renews them. What there is no
+/// room for is begun anew by its next reader only.
+struct Taken {
+    jobs: HashMap<u64, (LoadJob, u64)>,
+    bytes: usize,
+    /// No lease of them ends before this.
+    due_ms: u64,
+}
+
+impl Taken {
+    fn add(&mut self, job: LoadJob, until_ms: u64) {
+        if self.jobs.len() < MAX_JOBS && self.bytes + job.bytes() <= MAX_BYTES {
+            self.bytes += job.bytes();
+            self.due_ms = self.due_ms.min(until_ms);
+            self.jobs.insert(job.token, (job, until_ms));
+        }
+    }
+
+    fn remove(&mut self, token: u64) -> Option<LoadJob> {
+        let (job, _) = self.jobs.remove(&token)?;
+        self.bytes -= job.bytes();
+        Some(job)
+    }
+
+    /// Takes out those of these tokens, and those whose leases have ended.
+    fn take_due(&mut self, gone: &[u64], now_ms: u64) -> Vec<LoadJob> {
+        let mut due: Vec<LoadJob> = gone.iter().filter_map(|token| self.remove(*token)).collect();
+        if now_ms >= self.due_ms {
+            due.extend(self.jobs.extract_if(|_, (_, until_ms)| *until_ms <= now_ms).map(|(_, (job, _))| job));
+            self.bytes = self.jobs.values().map(|(job, _)| job.bytes()).sum();
+            self.due_ms = self.jobs.values().map(|(_, until_ms)| *until_ms).min().unwrap_or(u64::MAX);
+        }
+        due
+    }
+}
 
 /// What became of a job that a worker took.
 enum After {
@@ -52,34 +84,29 @@ enum After {
 
 impl Default for Jobs {
     fn default() -> Self {
-        Self { queues: Mutex::new(core::array::from_fn(|_| Queues::new())), taken: Mutex::default() }
+        Self {
+            queues: Mutex::new(core::array::from_fn(|_| Queues::new())),
+            taken: Mutex::new(Taken { jobs: HashMap::new(), bytes: 0, due_ms: u64::MAX }),
+        }
     }
 }
 
 impl Jobs {
     /// Notes that a worker has taken a job.
     pub fn took(&self, job: LoadJob, until_ms: u64) {
-        let mut taken = self.taken.lock();
-        if taken.len() == MAX_TAKEN {
-            taken.pop_front();
-        }
-        taken.push_back((job, until_ms));
+        self.taken.lock().add(job, until_ms);
+    }
+
+    /// Forgets a job that was answered or given back.
+    pub fn answered(&self, token: u64) {
+        self.taken.lock().remove(token);
     }
 
     /// Begins those anew whose workers have not answered in time, or have gone: these tokens are of leases that
     /// their connections held to the end.
     pub fn recover(&self, gone: &[u64], store: &mut Access<'_>, cx: &Cx) {
-        let is_due = |(job, until_ms): &(LoadJob, u64)| *until_ms <= cx.steady_ms || gone.contains(&job.token);
-        let due: Vec<(LoadJob, u64)> = {
-            let mut taken = self.taken.lock();
-            if !taken.iter().any(is_due) {
-                return;
-            }
-            let (due, left): (VecDeque<_>, VecDeque<_>) = core::mem::take(&mut *taken).into_iter().partition(is_due);
-            *taken = left;
-            due.into()
-        };
-        for (mut job, _) in due {
+        let due = self.taken.lock().take_due(gone, cx.steady_ms);
+        for mut job in due {
             let (kh, terms) = (store.hash(&job.key), terms(&job.service));
             let after = store.loading(job.db, kh, &job.key, cx, |slot, loading| {
                 let view = slot.view();
@@ -153,15 +180,17 @@ impl Jobs {
         true
     }
 
-    /// Drops the jobs of services that no worker may ask for any more.
-    pub fn keep(&self, has_workers: impl Fn(&str) -> bool) {
+    /// Takes out the jobs of services that no worker may ask for any more: their leases are to be released.
+    #[must_use]
+    pub fn keep(&self, has_workers: impl Fn(&str) -> bool) -> Vec<LoadJob> {
+        let mut dropped = Vec::new();
         for queues in self.queues.lock().iter_mut() {
             queues.iter_mut().filter(|(name, _)| !has_workers(name)).for_each(|(_, queue)| {
-                queue.jobs.clear();
-                queue.bytes = 0;
+                dropped.extend(core::iter::from_fn(|| queue.take()));
             });
             queues.retain(|_, queue| !queue.is_idle());
         }
+        dropped
     }
 
     /// Forgets a worker that waited; if it had been woken for a job, another one is. Whether it still waited.

@@ -73,6 +73,18 @@ fn what_the_origin_took_last_is_what_stays() {
     t.written(Written::Done);
     t.settle();
     assert_eq!(t.run("GET s:1"), "$6\r\nsecond\r\n");
+    // However many there are, the last one is stored, and no place stays taken.
+    let three = t.connect();
+    for (connection, text) in [(one, "a"), (two, "b"), (three, "c")] {
+        t.on(connection).run(&format!("SET s:1 {text}"));
+    }
+    (0..3).for_each(|_| drop(t.written(Written::Done)));
+    t.settle();
+    t.run("SWR.GET s:2");
+    t.on(one).run("DEL s:1");
+    t.written(Written::Done);
+    t.settle();
+    assert!(t.run("SWR.GET s:1").starts_with("*4\r\n+MISS\r\n$-1\r\n$24\r\n"));
     // Nor over a deletion, a revoke, or when the connection has waited for too long.
     for meanwhile in ["DEL s:1", "CACHE.REVOKE PREFIX s:", "FLUSHALL", ""] {
         t.on(one).run("SET s:1 first");

@@ -5,7 +5,6 @@ use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::error::Error;
 use crate::families::help::help;
-use crate::node::Node;
 use crate::services::fields::{self, FIELDS, Loader};
 use crate::services::{Definition, Service};
 use std::sync::Arc;
@@ -126,23 +125,26 @@ fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
     }
     let defined = call.node.services.define(call.args.at(2), call.db(), definition);
     defined.map_err(|unfit| Error::err(unfit.text()))?;
-    drop_jobs(call.node);
+    drop_jobs(call);
     call.reply.ok();
     Ok(())
 }
 
 fn del(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let removed = call.node.services.remove(call.args.at(2)).map_err(|unfit| Error::err(unfit.text()))?;
-    drop_jobs(call.node);
+    drop_jobs(call);
     call.reply.integer(removed.into());
     Ok(())
 }
 
 /// Jobs that no worker may ask for any more are not kept for one.
-fn drop_jobs(node: &Node) {
-    let services = node.services.now();
-    node.jobs
-        .keep(|name| services.find(name.as_bytes()).is_some_and(|service| service.policy.loader == Loader::Worker));
+fn drop_jobs(call: &mut Call<'_, '_>) {
+    let services = call.node.services.now();
+    let has_workers = |name: &str| services.find(name.as_bytes()).is_some_and(|s| s.policy.loader == Loader::Worker);
+    for job in call.node.jobs.keep(has_workers) {
+        let kh = call.store.hash(&job.key);
+        call.store.release(job.db, kh, &job.key, job.token, &call.cx);
+    }
 }
 
 fn list(call: &mut Call<'_, '_>) -> Result<(), Error> {

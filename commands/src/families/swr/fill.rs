@@ -21,6 +21,14 @@ fn service(call: &Call<'_, '_>) -> Arc<Service> {
     Arc::clone(call.node.services.now().resolve(call.db(), call.args.at(1)))
 }
 
+/// Its lease is answered or given back: neither the connection nor a worker has it any more.
+fn answered(call: &mut Call<'_, '_>, service: &Service, token: u64) {
+    call.session.forget_lease(token);
+    if service.policy.loader == Loader::Worker {
+        call.node.jobs.answered(token);
+    }
+}
+
 /// The options from argument `index` on that go with a value.
 fn along<'a>(call: &Call<'a, '_>, mut index: usize, tagged: bool) -> Result<Along<'a>, Error> {
     let mut along = Along::default();
@@ -70,7 +78,7 @@ pub(super) fn fill(call: &mut Call<'_, '_>) -> Result<(), Error> {
             let kh = call.store.hash(key);
             let told = call.store.fill(db, kh, key, token, fill, &cx);
             if !matches!(told.0, Filled::Gone | Filled::NoLease) {
-                call.session.forget_lease(token);
+                answered(call, &service, token);
             }
             told
         }
@@ -154,7 +162,7 @@ pub(super) fn fail(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let told = token::parse(call.args.at(2), call.node).and_then(|token| {
         let kh = call.store.hash(key);
         let told = call.store.fail(db, kh, key, token, &failure, &cx)?;
-        call.session.forget_lease(token);
+        answered(call, &service, token);
         Some(told)
     });
     if told.is_some() {
@@ -171,7 +179,7 @@ pub(super) fn give_back(call: &mut Call<'_, '_>) -> Result<(), Error> {
         let kh = call.store.hash(key);
         let was_there = call.store.release(db, kh, key, token, &cx);
         if was_there {
-            call.session.forget_lease(token);
+            answered(call, &service, token);
         }
         was_there
     });

@@ -6,6 +6,7 @@ use super::wait::Waiting;
 use crate::call::Call;
 use crate::effect::Effect;
 use crate::error::Error;
+use crate::families::cache::service_named;
 use crate::loader::{self, LoadJob, Reason};
 use crate::node::Node;
 use crate::payload;
@@ -79,7 +80,7 @@ pub(crate) fn read_through(call: &mut Call<'_, '_>, service: &Service) {
 
 /// SWR.MEMO: the read of what a payload's call results in.
 pub(super) fn memo(call: &mut Call<'_, '_>) -> Result<(), Error> {
-    let service = call.node.services.now().find(call.args.at(1)).cloned().ok_or(Error::NO_SERVICE)?;
+    let service = service_named(call, call.args.at(1))?;
     if service.db != call.db() && !service.prefix.is_empty() {
         return Err(Error::OTHER_DATABASE);
     }
@@ -109,11 +110,13 @@ pub(super) struct Turn {
     pub may_park: bool,
     /// Until when it waits, steady ms, if that was said before.
     pub until_ms: Option<u64>,
+    /// The load that it waited for is one it began itself.
+    pub began: bool,
 }
 
 impl Turn {
     /// The only one: it does not wait.
-    pub const ONLY: Self = Self { wake: None, may_park: false, until_ms: None };
+    pub const ONLY: Self = Self { wake: None, may_park: false, until_ms: None, began: false };
 
     fn first(call: &Call<'_, '_>) -> Self {
         Self { may_park: !call.session.in_exec, ..Self::ONLY }
@@ -210,7 +213,7 @@ impl<'r, 'c, 's> Reader<'r, 'c, 's> {
             began: None,
             was_loading: false,
         };
-        let until_ms = turn.until_ms;
+        let (until_ms, turn_began) = (turn.until_ms, turn.began);
         let decided = store.loading(db, kh, key, &cx, |slot, loading| {
             reading.decide(slot, loading, turn, touch, |answer| {
                 let told = (answer.state, answer.token);
@@ -219,6 +222,7 @@ impl<'r, 'c, 's> Reader<'r, 'c, 's> {
             })
         });
         let (was_loading, handed) = (reading.was_loading, reading.token);
+        let began = turn_began || reading.began.is_some();
         let job = reading.began.map(|(granted, reason)| {
             counts.tokens.add(1);
             counts.refreshes.add((reason == Reason::Eager).into());
@@ -235,7 +239,7 @@ impl<'r, 'c, 's> Reader<'r, 'c, 's> {
                     state.count(counts);
                     let found = if state.is_hit() { &stats.hits } else { &stats.misses };
                     found.add(1);
-                    if was_loading || state == State::Filled {
+                    if was_loading || state == State::Filled && !turn_began {
                         counts.coalesced.add(1);
                     }
                 }
@@ -254,7 +258,7 @@ impl<'r, 'c, 's> Reader<'r, 'c, 's> {
                 counts.parked.add(1);
                 let until_ms = until_ms.unwrap_or(cx.steady_ms.saturating_add(for_ms));
                 let (wanted, key) = (wanted.clone(), Box::from(key));
-                Some(Waiting { db, kh, key, wanted, service, ticket, until_ms, look_ms, wake: None })
+                Some(Waiting { db, kh, key, wanted, service, ticket, until_ms, look_ms, began, wake: None })
             }
         };
         (waiting, job)

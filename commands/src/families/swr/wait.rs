@@ -23,6 +23,8 @@ pub(super) struct Waiting {
     /// By the steady clock: when it is answered with what there is, and when it looks whether somebody loads.
     pub until_ms: u64,
     pub look_ms: u64,
+    /// Whether it began the load itself.
+    pub began: bool,
     pub wake: Option<Wake>,
 }
 
@@ -66,8 +68,8 @@ impl Wait for Waiting {
         }
         // Whoever was not answered in time, and does not load now, is told what there is.
         let turn = match self.wake {
-            Some(Wake::Look) => Turn { wake: None, may_park: true, until_ms: Some(self.until_ms) },
-            wake => Turn { wake, ..Turn::ONLY },
+            Some(Wake::Look) => Turn { wake: None, may_park: true, until_ms: Some(self.until_ms), began: self.began },
+            wake => Turn { wake, began: self.began, ..Turn::ONLY },
         };
         let parked = Reader::of(call).read((&self.key, self.kh), &self.wanted, turn);
         call.effects.extend(parked.map(|waiting| Effect::Park(Box::new(waiting))));

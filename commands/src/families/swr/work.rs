@@ -81,9 +81,14 @@ pub(super) fn next(call: &mut Call<'_, '_>) -> Result<(), Error> {
         return Err(Error::err("too many services"));
     }
     let registry = call.node.services.now();
-    let services: Result<Vec<Arc<Service>>, Error> =
-        (1..end).map(|at| registry.find(call.args.at(at)).cloned().ok_or(Error::NO_SERVICE)).collect();
-    let services = services?;
+    let mut services: Vec<Arc<Service>> = Vec::new();
+    for at in 1..end {
+        let service = registry.find(call.args.at(at)).ok_or(Error::NO_SERVICE)?;
+        // Named twice it is one queue: a worker stands in each once.
+        if services.iter().all(|known| known.name != service.name) {
+            services.push(Arc::clone(service));
+        }
+    }
     let db = call.db();
     if services.iter().any(|service| service.db != db && !service.prefix.is_empty()) {
         return Err(Error::OTHER_DATABASE);
@@ -111,6 +116,9 @@ fn take(call: &mut Call<'_, '_>, services: &[Arc<Service>], count: usize, until_
             if call.store.renew(job.db, kh, &job.key, job.token, lease_ms, &cx) {
                 call.node.jobs.took(job.clone(), cx.steady_ms.saturating_add(lease_ms));
                 jobs.push((job, lease_ms));
+            } else {
+                // Its key was written or deleted: the place it holds is for others.
+                call.store.release(job.db, kh, &job.key, job.token, &cx);
             }
         }
         let until_ms = until_ms.filter(|until_ms| jobs.is_empty() && *until_ms > call.cx.steady_ms);

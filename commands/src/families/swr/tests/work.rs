@@ -307,3 +307,44 @@ fn answered_jobs_are_over() {
     let other = t.connect();
     assert_eq!(t.on(other).run("SWR.NEXT w"), "*0\r\n");
 }
+
+#[test]
+fn a_service_named_twice_is_one_queue() {
+    let (mut t, reader, worker) = worker_kit();
+    t.on(worker).run("SWR.NEXT w w BLOCK 0");
+    t.on(reader).run("GET w:1");
+    assert_eq!(texts(&t.settle()[0].1)[0], "w:1");
+}
+
+/// A job that is dropped gives the place of its lease back at once.
+#[test]
+fn dropped_jobs_hold_no_places() {
+    let (mut t, reader, worker) = worker_kit();
+    t.run("CACHE.SERVICE SET w MAXLOADS 1");
+    t.on(reader).run("GET w:1");
+    t.run("DEL w:1");
+    assert_eq!(t.on(worker).run("SWR.NEXT w"), "*0\r\n");
+    t.on(reader).run("GET w:2");
+    assert_eq!(texts(&t.on(worker).run("SWR.NEXT w"))[0], "w:2");
+    let job = texts(&t.run("SWR.NEXT w"));
+    assert!(job.is_empty(), "one at a time: {job:?}");
+    // Readers load from now on: nobody waits for a job that no worker will do.
+    t.run("CACHE.SERVICE SET w MAXLOADS 0");
+    t.on(reader).run("GET w:3");
+    t.run("CACHE.SERVICE SET w LOADER lease");
+    assert_eq!(ask(&mut t, "SWR.GET w:3").state, "MISS");
+    assert!(ask(&mut t, "SWR.GET w:4").token.is_some());
+}
+
+/// A load that a reader began himself is none that he was spared.
+#[test]
+fn who_begins_a_load_is_not_spared_it() {
+    let (mut t, reader, worker) = worker_kit();
+    let other = t.connect();
+    t.on(reader).run("SWR.GET w:1 WAIT 5000");
+    t.on(other).run("SWR.GET w:1 WAIT 5000");
+    let job = texts(&t.on(worker).run("SWR.NEXT w"));
+    t.run(&format!("SWR.FILL w:1 {} VALUE v", job[1]));
+    assert_eq!(t.settle().len(), 2);
+    assert!(t.run("INFO swr").contains("swr_coalesced:1\r\n"));
+}
