@@ -62,16 +62,17 @@ impl LoadJob {
     }
 }
 
-/// Terms of a lease for such a load. A load from an origin ends by itself before its lease does.
+/// Terms of a lease for such a load. A load from an origin ends by itself before its lease does; the lease of a job outlives
+/// the time that its worker has, so that one that was not answered is told from one that was.
 pub fn terms(service: &Service) -> Terms {
-    /// What ending a request and storing its answer may take beyond its time limit, ms.
+    /// What ending a request and storing its answer may take beyond its time limit, and noticing a lost worker, ms.
     const SPARE_MS: u64 = 2000;
     let policy = &service.policy;
     let least_ms = if policy.loader == Loader::Origin { policy.hard_timeout_ms + SPARE_MS } else { 0 };
     let lease_ms = policy.lease_ms.max(least_ms);
     Terms {
         lease_ms,
-        lease_max_ms: policy.lease_max_ms.max(lease_ms),
+        lease_max_ms: policy.lease_max_ms.max(lease_ms + SPARE_MS),
         may_load: false,
         core: 0,
         bulkhead: Arc::clone(&service.bulkhead),

@@ -32,6 +32,11 @@ pub struct WriteJob {
 }
 
 impl WriteJob {
+    /// Bytes of key and value.
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, |value| value.len())
+    }
+
     /// The key as the origin knows it.
     pub fn own_key(&self) -> &[u8] {
         self.service.key_at_origin(&self.key)

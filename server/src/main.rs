@@ -1,6 +1,7 @@
 //! Millpond: a Redis-protocol cache server. This file is the parts list: it reads the settings, builds the parts, starts
 //! the cores and waits for the end.
 
+mod body;
 mod clock;
 mod config;
 mod logging;

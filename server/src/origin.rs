@@ -1,14 +1,17 @@
 //! Loading from origins over HTTP: jobs in, answers of leases out.
 //!
 //! One thread with its own runtime does all of it. Promises: only hosts on the operator's list are connected to, at an
-//! address that was checked; a request ends within its service's HARDTIMEOUT and holds no more memory than
-//! `origin-max-value`; every job's lease is answered, whatever the origin does. Redirects are not followed.
+//! address that was checked; a request ends within its service's HARDTIMEOUT, and its answer holds no more memory than
+//! `origin-max-value`; every job's lease is answered, whatever the origin does. Redirects are not followed. Requests under way
+//! and writes that wait for others of their key are bounded.
 
 mod breaker;
 mod connect;
+mod jobs;
 mod response;
 mod write;
 
+use crate::body;
 use crate::clock::Clock;
 use crate::net::inbox::forward;
 use crate::shared::Shared;
@@ -25,11 +28,13 @@ use core::cell::{Cell, RefCell};
 use core::sync::atomic::Ordering;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use jobs::Writes;
+pub use jobs::{Job, Jobs, Origins, channel};
 use response::{Answer, Asked, Validator, Windows};
 use rustls::{ClientConfig, RootCertStore};
 use std::collections::{HashMap, VecDeque};
@@ -38,62 +43,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 use storage::{Cx, Millis, Participant};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::LocalSet;
 
 /// Most bytes of an answer's head, and headers in it.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 128;
+/// Bytes of a key that are logged.
+const LOGGED_KEY_BYTES: usize = 128;
 /// Connections kept open to one origin, and for how long without a request.
 const IDLE_CONNECTIONS: usize = 32;
-/// Descriptors that are put by for connections to origins.
+/// Requests under way at a time, to all origins together, and descriptors that are put by for these and idle connections.
+const REQUESTS: usize = 384;
 pub const FILES: u64 = 512;
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
-/// Where jobs are handed in.
-#[derive(Clone)]
-pub struct Origins(UnboundedSender<Job>);
-
-/// What is to be done at an origin.
-pub enum Job {
-    /// A value is wanted.
-    Load(LoadJob),
-    /// A value is to be written.
-    Write(WriteJob),
-}
-
-impl Origins {
-    /// Hands in a job; it comes back if the thread has ended. As many are on their way as leases were granted.
-    pub fn load(&self, job: LoadJob) -> Result<(), LoadJob> {
-        self.0.send(Job::Load(job)).map_err(|refused| match refused.0 {
-            Job::Load(job) => job,
-            Job::Write(_) => unreachable!("a load was handed in"),
-        })
-    }
-
-    /// The same for a write; as many are on their way as connections wait for them.
-    pub fn write(&self, job: WriteJob) -> Result<(), WriteJob> {
-        self.0.send(Job::Write(job)).map_err(|refused| match refused.0 {
-            Job::Write(job) => job,
-            Job::Load(_) => unreachable!("a write was handed in"),
-        })
-    }
-}
-
-/// A pair of ends for jobs.
-pub fn channel() -> (Origins, UnboundedReceiver<Job>) {
-    let (sender, receiver) = unbounded_channel();
-    (Origins(sender), receiver)
-}
-
 /// Starts the thread that loads.
-pub fn start(
-    jobs: UnboundedReceiver<Job>,
-    allow: Allow,
-    shared: &'static Shared,
-    clock: Clock,
-    seed: u64,
-) -> io::Result<()> {
+pub fn start(jobs: Jobs, allow: Allow, shared: &'static Shared, clock: Clock, seed: u64) -> io::Result<()> {
     let allow = Arc::new(allow);
     let https = hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(tls())
@@ -107,13 +74,15 @@ pub fn start(
             allow,
             breakers: RefCell::default(),
             writes: RefCell::default(),
+            on_their_way: jobs.writes,
+            requests: Semaphore::new(REQUESTS),
             participant: RefCell::new(shared.store.join()),
             shared,
             clock,
             seed,
             draws: Cell::new(0),
         });
-        LocalSet::new().block_on(&runtime, serve(jobs, loader));
+        LocalSet::new().block_on(&runtime, serve(jobs.jobs, loader));
         Ok(())
     };
     thread::Builder::new().name("origin".to_string()).spawn(move || {
@@ -166,6 +135,9 @@ struct Loader {
     breakers: RefCell<HashMap<(Box<str>, u16), Breaker>>,
     /// Writes that wait for another one of their key, which is under way.
     writes: RefCell<Waiting>,
+    on_their_way: Arc<Writes>,
+    /// Places for requests: a descriptor each.
+    requests: Semaphore,
     participant: RefCell<Participant<'static>>,
     shared: &'static Shared,
     clock: Clock,
@@ -220,6 +192,9 @@ impl Loader {
         let request = match self.request(job, template, copy) {
             Ok(request) => request,
             Err(why) => return Fetched::failed(why),
+        };
+        let Ok(_place) = tokio::time::timeout_at(until.into(), self.requests.acquire()).await else {
+            return Fetched::failed("too many requests are under way");
         };
         let Some(leave) = self.may_ask(template) else { return Fetched::failed("the breaker is open") };
         let asking = async {
@@ -314,8 +289,8 @@ impl Loader {
         if announced.is_some_and(|length| length > most as u64) {
             return Fetched::failed("a body above origin-max-value");
         }
-        match Limited::new(body, most).collect().await {
-            Ok(body) => Fetched { answer, body: Some(body.to_bytes()) },
+        match body::whole(body, most).await {
+            Ok(body) => Fetched { answer, body: Some(body) },
             Err(error) => Fetched::failed(format!("the body: {error}")),
         }
     }
@@ -358,7 +333,8 @@ impl Loader {
             Answer::Nothing => Outcome::Absent,
             Answer::NoStore => Outcome::NoStore { value },
             Answer::Failed { retry_after_ms, why } => {
-                let key = String::from_utf8_lossy(&job.key).into_owned();
+                let shown = &job.key[..job.key.len().min(LOGGED_KEY_BYTES)];
+                let key = String::from_utf8_lossy(shown).into_owned();
                 tracing::warn!(service = &*job.service.name, key, %why, "a load failed");
                 Outcome::Failed { retry_after_ms: *retry_after_ms }
             }

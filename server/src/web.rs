@@ -2,11 +2,13 @@
 //!
 //! Each HTTP connection has a connection of its own to a serving core, over a socket pair, on which its requests are
 //! commands: so that waiting, login, limits and the lists of clients are those of every client. Promises: bodies and heads
-//! are bounded, a request that sends nothing is ended, and who goes away takes its waits along.
+//! are bounded, a request that sends nothing is ended, and who goes away takes its
+//! waits along (unless it sent more than its request before: that is seen after the answer).
 
 mod browser;
 mod client;
 
+use crate::body::{self, Unread};
 use crate::net::listener::deal;
 use crate::shared::Shared;
 use client::{Client, Reply};
@@ -16,7 +18,7 @@ use core::convert::Infallible;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -38,7 +40,7 @@ const MAX_ACTION_BYTES: usize = 64 * 1024;
 const MAX_CONNECTIONS: usize = 512;
 /// Descriptors that these take: the connection, and our end of its pair.
 pub const MAX_FILES: u64 = 2 * MAX_CONNECTIONS as u64;
-/// Time for a client to take what was sent to it.
+/// Time without a byte taken after which a client that was sent something is gone.
 const TAKE_TIME: Duration = Duration::from_secs(30);
 
 type Answer = Response<Full<Bytes>>;
@@ -279,15 +281,15 @@ async fn select(client: &mut Client, service: &Service) -> Result<(), Wrong> {
     command(client, &[b"SELECT", service.db.0.to_string().as_bytes()]).await.map(drop)
 }
 
-async fn body(request: Request<Incoming>, most: usize) -> Result<Bytes, Wrong> {
-    let read = tokio::time::timeout(BODY_TIME, Limited::new(request.into_body(), most).collect()).await;
+async fn body_of(request: Request<Incoming>, most: usize) -> Result<Bytes, Wrong> {
+    let read = tokio::time::timeout(BODY_TIME, body::whole(request.into_body(), most)).await;
     match read {
         Err(_) => Err(Wrong::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+        Ok(Err(Unread::TooLong)) => {
             Err(Wrong::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has up to {most} bytes")))
         }
-        Ok(Err(error)) => Err(Wrong::new(StatusCode::BAD_REQUEST, error.to_string())),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(Unread::Broken(why))) => Err(Wrong::new(StatusCode::BAD_REQUEST, why)),
+        Ok(Ok(body)) => Ok(body),
     }
 }
 
@@ -301,7 +303,7 @@ async fn call(
     if service.policy.loader == Loader::Lease {
         return Err(Wrong::new(StatusCode::NOT_IMPLEMENTED, "nobody loads for that service"));
     }
-    let payload = body(request, shared.node.settings.live.memo_bytes.load(Ordering::Relaxed)).await?;
+    let payload = body_of(request, shared.node.settings.live.memo_bytes.load(Ordering::Relaxed)).await?;
     select(client, service).await?;
     let reply = command(client, &[b"SWR.MEMO", service.name.as_bytes(), &payload]).await?;
     let Some([id, state, _, _, ms]) = reply.items().and_then(|items| items.first_chunk()) else {
@@ -361,7 +363,7 @@ async fn act(
     if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
         return Err(Wrong::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "actions take application/json"));
     }
-    let body = body(request, MAX_ACTION_BYTES).await?;
+    let body = body_of(request, MAX_ACTION_BYTES).await?;
     let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
     select(client, service).await?;
     let path = format!("{}/cache/{action}", service.name);

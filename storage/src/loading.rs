@@ -118,7 +118,8 @@ pub enum Filled {
     NoLease,
     /// It is not: there is no memory for it.
     NoRoom,
-    /// There is no copy to be confirmed any more. The lease stays: the value itself is to be loaded.
+    /// There is no copy to be confirmed any more. The lease stays, unless somebody else loads by now: the value itself is to
+    /// be loaded.
     Gone,
 }
 
@@ -294,7 +295,7 @@ impl Loading<'_> {
     /// [look](Access::look), steady ms; `None` if there is no room.
     pub fn join(&mut self, ticket: u64, terms: &Terms, most: usize) -> Option<u64> {
         let epoch = self.store.log.epoch();
-        self.load.join(ticket, epoch, terms, most, self.cx, &self.store.side)
+        self.load.join((ticket, self.key), epoch, terms, most, self.cx, &self.store.side)
     }
 
     /// A lease that a hard revoke of its key, or of the tags known of it, has met is doomed.

@@ -181,7 +181,7 @@ impl Loads {
         self.by_key.is_empty()
     }
 
-    /// The oldest stamp of a load whose result may still be stored.
+    /// The oldest stamp of a load: its result, or its waiters, are judged by it.
     pub fn oldest_stamp(&self) -> Option<u64> {
         let leases = self.by_key.values().flat_map(|load| &load.leases);
         leases.map(|lease| lease.stamp).min()
@@ -386,8 +386,17 @@ impl Load {
 
     /// Queues a waiter for the live lease, or where there is none (a service may be at its limit) for the next one. Gives
     /// when it should [look](Self::promote) by itself, or `None` if there is no room for it.
-    pub fn join(&mut self, ticket: u64, epoch: u64, terms: &Terms, most: usize, cx: &Cx, side: &Side) -> Option<u64> {
-        if self.waiters.len() >= most || !side.has_room(WAITER_BYTES) {
+    pub fn join(
+        &mut self,
+        (ticket, key): (u64, &[u8]),
+        epoch: u64,
+        terms: &Terms,
+        most: usize,
+        cx: &Cx,
+        side: &Side,
+    ) -> Option<u64> {
+        let own = if self.is_idle() { LOAD_BYTES + key.len() } else { 0 };
+        if self.waiters.len() >= most || !side.has_room(own + WAITER_BYTES) {
             return None;
         }
         let expires_ms = self.live(cx).map_or(0, |lease| lease.expires_ms);

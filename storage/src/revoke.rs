@@ -17,13 +17,14 @@
 //!
 //! Locks are taken in this order: stripes, then the log for reading. The log is locked for writing without any stripe.
 
-use crate::limits::{DATABASES, MAX_GLOB_BYTES, MAX_GLOB_STARS, MAX_REVOKED_BYTES};
+use crate::glob;
+use crate::limits::{DATABASES, MAX_GLOB_BYTES, MAX_GLOB_STARS, MAX_MATCHED_KEY_BYTES, MAX_REVOKED_BYTES};
 use crate::record::Record;
 use crate::store::{Memory, Padded};
 use crate::stripe::Physical;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, RwLock, RwLockReadGuard};
 use crate::time::Millis;
-use records::{Dropped, Records};
+use records::{Dropped, Ends, Glob, Records};
 use smallvec::SmallVec;
 pub(crate) use soft::{Soft, Softs};
 use std::collections::HashMap;
@@ -91,6 +92,17 @@ impl Selector<'_> {
             Self::Tag(_) | Self::Tags(_) => (0, 0),
         };
         if bytes > MAX_GLOB_BYTES || stars > MAX_GLOB_STARS { Err(Refused::TooComplex) } else { Ok(()) }
+    }
+
+    /// Whether it names the key of an entry with these tags, as the log would say.
+    pub fn names(&self, key: &[u8], tags: &[u64]) -> bool {
+        match self {
+            Self::Prefix(prefix) => key.starts_with(prefix),
+            Self::Match(pattern) if key.len() <= MAX_MATCHED_KEY_BYTES => glob::matches(pattern, key, false),
+            Self::Match(pattern) => Glob::new(pattern).matches(key, Ends::of(key)),
+            Self::Tag(tag) => tags.contains(tag),
+            Self::Tags(all) => all.iter().all(|tag| tags.contains(tag)),
+        }
     }
 
     /// Bytes of its record.

@@ -56,12 +56,14 @@ impl Table {
         let mut dead: SmallVec<[usize; 64]> = SmallVec::new();
         let mut stamped: SmallVec<[usize; 64]> = SmallVec::new();
         let mut softened: Vec<(Box<[u8]>, Softs, u32)> = Vec::new();
+        // What came after the target is the next pass's: a stream of soft revokes must not keep this one from ending.
+        let is_older = |stamp: Option<u32>| stamp.is_none() || env.log.is_before(stamp, target);
         for (position, record) in self.segment(index).iter() {
             let verdict = env.log.judge(env.table, record, base, env.log_held);
             let found = verdict.found;
             if found.is_hard || found.latest > 0 && record.ext().is_absent() {
                 dead.push(position);
-            } else if !found.soft.is_empty() && !is_past(record.end(), cx) {
+            } else if !found.soft.is_empty() && !is_past(record.end(), cx) && is_older(record.ext().stamp()) {
                 softened.push((record.key().into(), found.soft, verdict.epoch as u32));
             } else if env.log.is_before(record.ext().stamp(), target) {
                 stamped.push(position);

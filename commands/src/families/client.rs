@@ -409,7 +409,7 @@ fn tracking_info(call: &mut Call<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// No command blocks yet, so there is never a wait to end.
+/// Asks the core of a client that waits to end that wait. A write that goes to its origin ends only with its answer.
 fn unblock(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let how = match call.args.len() {
         3 => Unblock::Timeout,

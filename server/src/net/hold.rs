@@ -1,7 +1,7 @@
 //! Connections whose commands wait: paused, asleep, or busy with a long command that is run in slices.
 
 use super::connection::{Hold, LongCommand};
-use super::inbox::forward;
+use super::inbox::{Mail, forward};
 use super::reactor::Reactor;
 use super::slots::{Slots, Token};
 use commands::call::Call;
@@ -163,6 +163,10 @@ impl Reactor {
                 self.parked.insert(wait.ticket(), token);
                 let long = LongCommand { rest: wait, command, spans, args, request_bytes, elapsed_ns };
                 connection.hold = Some(Hold::Parked(Box::new(long)));
+                if connection.session.client.blocked.asked().is_some() {
+                    // It was to be unblocked while its answer seemed to be on the way.
+                    self.shared.inboxes[self.core].send(Mail::LookAround);
+                }
                 self.wait(token);
             }
             None => {

@@ -103,9 +103,10 @@ pub struct Reactor {
     stop_by_ms: Option<u64>,
 }
 
-fn set_timer(timer: &OwnedFd, ms: u64) -> io::Result<()> {
-    let period = rustix::time::Timespec { tv_sec: 0, tv_nsec: ms as i64 * 1_000_000 };
-    let spec = Itimerspec { it_interval: period, it_value: period };
+/// Has the timer come after `first_ms` and then every `period_ms`, both less than a second.
+fn set_timer(timer: &OwnedFd, first_ms: u64, period_ms: u64) -> io::Result<()> {
+    let after = |ms: u64| rustix::time::Timespec { tv_sec: 0, tv_nsec: ms as i64 * 1_000_000 };
+    let spec = Itimerspec { it_interval: after(period_ms), it_value: after(first_ms) };
     timerfd_settime(timer, TimerfdTimerFlags::empty(), &spec)?;
     Ok(())
 }
@@ -115,7 +116,7 @@ impl Reactor {
     pub fn new(core: usize, shared: &'static Shared, clock: Clock, seed: u64) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        set_timer(&timer, TICK_MS)?;
+        set_timer(&timer, TICK_MS, TICK_MS)?;
         epoll::add(&epoll, &timer, EventData::new_u64(TICK), EventFlags::IN)?;
         epoll::add(&epoll, shared.inboxes[core].bell(), EventData::new_u64(MAIL), EventFlags::IN)?;
         Ok(Self {
@@ -311,18 +312,23 @@ impl Reactor {
         if is_whole {
             let share = self.share();
             self.unvisited = (self.unvisited + share.div_ceil(TICKS_PER_ROUND)).min(share);
+            // One that comes late does not put off the next.
+            self.next_tick_ms = (self.next_tick_ms + TICK_MS).max(self.steady_ms + TICK_MS / 2);
         }
         if is_whole && !self.ticks_late || self.is_reclaim_due(self.clock.ticks()) {
             self.reclaim();
         }
         let is_late = self.unvisited > 0;
-        if is_late != self.ticks_late && set_timer(&self.timer, if is_late { LATE_TICK_MS } else { TICK_MS }).is_ok() {
-            self.ticks_late = is_late;
+        if is_late != self.ticks_late {
+            let left_ms = self.next_tick_ms.saturating_sub(self.steady_ms).clamp(1, TICK_MS);
+            let (first_ms, period_ms) = if is_late { (LATE_TICK_MS, LATE_TICK_MS) } else { (left_ms, TICK_MS) };
+            if set_timer(&self.timer, first_ms, period_ms).is_ok() {
+                self.ticks_late = is_late;
+            }
         }
         if !is_whole {
             return;
         }
-        self.next_tick_ms = self.steady_ms + TICK_MS;
         self.ticks_done += 1;
         if self.ticks_done.is_multiple_of(4) {
             if self.core == 0 {

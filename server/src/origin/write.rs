@@ -1,14 +1,15 @@
 //! Writes to origins: PUT and DELETE, one at a time for each key.
 
 use super::{Loader, chain};
+use crate::body;
 use commands::origin::template::Template;
 use commands::services::Service;
 use commands::through::{self, WriteJob, Written};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Most bytes of an answer that are read before the connection is used again.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -26,6 +27,7 @@ impl Loader {
         while let Some(job) = next {
             let written = self.write(&job).await;
             self.tell(&job, written);
+            self.on_their_way.done(&job);
             next = self.writes.borrow_mut().get_mut(&name).and_then(|waiting| waiting.pop_front());
         }
         self.writes.borrow_mut().remove(&name);
@@ -43,17 +45,21 @@ impl Loader {
             Ok(request) => request,
             Err(why) => return unsent(&job.service, &why),
         };
+        let until = Instant::now() + Duration::from_millis(job.service.policy.hard_timeout_ms);
+        let Ok(_place) = tokio::time::timeout_at(until.into(), self.requests.acquire()).await else {
+            return unsent(&job.service, "too many requests are under way");
+        };
         let Some(leave) = self.may_ask(&template) else { return unsent(&job.service, "the breaker is open") };
-        let limit = Duration::from_millis(job.service.policy.hard_timeout_ms);
         let asking = async {
             let response = self.client.request(request).await.map_err(|error| (error.is_connect(), chain(&error)))?;
             let status = response.status();
             // Read away, so that the connection can be used again.
-            let _ = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+            let _ = body::whole(response.into_body(), MAX_ANSWER_BYTES).await;
             Ok::<_, (bool, String)>(status)
         };
-        let outcome =
-            tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err((false, "timed out".to_owned())));
+        let outcome = tokio::time::timeout_at(until.into(), asking)
+            .await
+            .unwrap_or_else(|_| Err((false, "timed out".to_owned())));
         let is_good = outcome.as_ref().is_ok_and(|status| !status.is_server_error());
         self.asked(&template, leave, is_good);
         match outcome {

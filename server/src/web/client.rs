@@ -42,6 +42,9 @@ impl Reply {
     }
 }
 
+/// Room that is kept for the next reply.
+const KEPT_BYTES: usize = 64 * 1024;
+
 /// See the module's text.
 pub struct Client {
     stream: UnixStream,
@@ -67,6 +70,8 @@ impl Client {
         loop {
             if let Some((reply, taken)) = parse(&self.received)? {
                 self.received.drain(..taken);
+                // A large reply does not keep its room for as long as the connection lasts.
+                self.received.shrink_to(KEPT_BYTES);
                 return Ok(reply);
             }
             if self.stream.read_buf(&mut self.received).await? == 0 {

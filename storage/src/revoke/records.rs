@@ -164,12 +164,15 @@ impl Records {
         let (mut prefixes, mut lengths) = (self.prefix_count(), self.lengths().filter(|length| *length > 0).count());
         let (mut globs, mut tags, mut sets) = (self.globs.len(), self.tags.len(), self.sets.len());
         let mut glob_bytes: usize = self.globs.iter().map(|(glob, _)| glob.pattern.len()).sum();
+        let mut new_lengths: SmallVec<[usize; 32]> = SmallVec::new();
         for selector in selectors {
             match selector {
                 Selector::Prefix(prefix) => {
                     let same = self.of_length(prefix.len());
                     // The empty one, all keys, has its place.
-                    lengths += usize::from(same.is_none() && !prefix.is_empty());
+                    if same.is_none() && !prefix.is_empty() && !new_lengths.contains(&prefix.len()) {
+                        new_lengths.push(prefix.len());
+                    }
                     prefixes += usize::from(same.is_none_or(|same| !same.marks.contains_key(*prefix)));
                 }
                 Selector::Match(pattern) if self.glob(pattern).is_some() => {}
@@ -178,6 +181,7 @@ impl Records {
                 Selector::Tags(set) => sets += usize::from(self.set(set).is_none()),
             }
         }
+        lengths += new_lengths.len();
         let fits = prefixes <= MAX_REVOKED_PREFIXES + 1
             && lengths <= MAX_REVOKED_LENGTHS
             && globs <= MAX_REVOKED_GLOBS
@@ -257,7 +261,7 @@ impl Records {
         self.prefixes.iter().map(|prefixes| prefixes.length)
     }
 
-    /// Calls `each` with the marks of every selector that matches and has some later than `since`.
+    /// Calls `each` with the marks of every selector that matches; those without any later than `since` may be left out.
     pub fn each_match(
         &self,
         key: &[u8],

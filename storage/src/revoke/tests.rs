@@ -271,3 +271,19 @@ fn an_overflow_widens() {
     log.stripe_swept(log.epoch(), None, &memory);
     assert_eq!((memory.used(), log.records()), (0, 0));
 }
+
+/// Lengths are counted, not prefixes; and what names a key names it for a search as for the log.
+#[test]
+fn prefixes_of_one_length_take_one_place() {
+    let (log, memory) = (RevokeLog::new(0), Memory::new(1));
+    let names: Vec<String> = (0..2 * MAX_REVOKED_LENGTHS).map(|n| format!("p{n:03}")).collect();
+    let prefixes: Vec<Selector<'_>> = names.iter().map(|name| Selector::Prefix(name.as_bytes())).collect();
+    assert!(log.revoke(DB, &prefixes, (Mode::Hard, Overflow::Reject), &memory).is_ok());
+    let long = vec![b'a'; MAX_MATCHED_KEY_BYTES + 1];
+    for (pattern, key, is_named) in
+        [(&b"a*b*a"[..], &long[..], true), (b"a*b*a", &long[1..], false), (b"a*b", &long, false), (b"a?", &long, false)]
+    {
+        assert_eq!(Selector::Match(pattern).names(key, &[]), is_named, "{}", pattern.escape_ascii());
+    }
+    assert!(Selector::Tags(&[1, 2]).names(b"k", &[2, 3, 1]) && !Selector::Tags(&[1, 2]).names(b"k", &[2, 3]));
+}

@@ -5,7 +5,8 @@ use super::{refusal, revoke_named};
 use crate::call::Call;
 use crate::effect::{Job, Progress, SLICE_KEYS};
 use crate::error::Error;
-use storage::{Mode, Position};
+use storage::limits::MAX_REVOKED_GLOB_BYTES;
+use storage::{Mode, Position, Refused, Selector};
 
 /// Stripes swept in one slice.
 const SLICE_STRIPES: usize = 16;
@@ -30,7 +31,15 @@ pub(super) fn purge(call: &mut Call<'_, '_>) -> Result<(), Error> {
     }
     if is_dry || limit.is_some() {
         let groups = request.named.iter().filter_map(|named| named.group(Mode::Hard));
-        groups.into_iter().try_for_each(|group| group.check()).map_err(refusal)?;
+        let mut pattern_bytes = 0;
+        for group in groups {
+            group.check().map_err(refusal)?;
+            pattern_bytes += if let Selector::Match(pattern) = group { pattern.len() } else { 0 };
+        }
+        // The bound of the log: so much is compared with every key.
+        if pattern_bytes > MAX_REVOKED_GLOB_BYTES {
+            return Err(refusal(Refused::TooComplex));
+        }
         let search = Search { from: Position::START, left: limit.unwrap_or(u64::MAX), is_dry, found: 0 };
         return call.run_job(Box::new(search));
     }
@@ -53,12 +62,10 @@ impl Job for Search {
     fn step(&mut self, call: &mut Call<'_, '_>) -> Result<Progress, Error> {
         let (named, (db, cx)) = (Request::selectors(call, 1)?.0.named, (call.db(), call.cx));
         let mut keys: Vec<Box<[u8]>> = Vec::new();
+        let next = call.store.walk(db, self.from, SLICE_KEYS, &cx, |key, _| keys.push(key.into()));
         let by_tags = named.iter().any(Named::has_tags);
-        let next = call.store.walk(db, self.from, SLICE_KEYS, &cx, |key, _| {
-            if by_tags || named.iter().any(|named| named.names(key, &[])) {
-                keys.push(key.into());
-            }
-        });
+        // Told apart with nothing locked, as far as their names tell.
+        keys.retain(|key| by_tags || named.iter().any(|named| named.names(key, &[])));
         for key in keys {
             if self.left == 0 {
                 break;

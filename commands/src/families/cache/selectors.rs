@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::services::Service;
 use smallvec::SmallVec;
 use storage::limits::MAX_TAGS;
-use storage::{Mode, Selector, glob};
+use storage::{Mode, Selector};
 
 /// What one selector of a request names.
 pub(super) enum Named<'a> {
@@ -36,13 +36,8 @@ impl Named<'_> {
     pub fn names(&self, key: &[u8], tags: &[u64]) -> bool {
         match self {
             Self::Key(name) => key == *name,
-            Self::Group(Selector::Prefix(prefix)) => key.starts_with(prefix),
-            Self::Group(Selector::Match(pattern)) => glob::matches(pattern, key, false),
-            Self::Group(Selector::Tag(tag)) => tags.contains(tag),
-            Self::Group(Selector::Tags(all)) => all.iter().all(|tag| tags.contains(tag)),
-            Self::Tags(all) => all.iter().all(|tag| tags.contains(tag)),
-            Self::Prefix(prefix) => key.starts_with(prefix),
             Self::All => true,
+            group => group.group(Mode::Hard).is_some_and(|group| group.names(key, tags)),
         }
     }
 
@@ -68,6 +63,10 @@ pub(super) struct Request<'a> {
     pub named: Vec<Named<'a>>,
     pub mode: Mode,
 }
+
+/// Selectors of one request. Each may have to be compared with all patterns of the log, and with each other, while that is
+/// held.
+const MAX_SELECTORS: usize = 1024;
 
 const SAY_ALL: Error = Error::err("a selector of every key is written ALL");
 
@@ -116,6 +115,9 @@ impl<'c> Request<'c> {
             };
             named.push(what);
             index += taken;
+            if named.len() > MAX_SELECTORS {
+                return Err(Error::err("too many selectors"));
+            }
         }
         Ok((Self { named, mode: Mode::Hard }, index))
     }

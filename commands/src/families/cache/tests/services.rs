@@ -165,6 +165,11 @@ fn purges_may_be_limited_or_tried() {
         ("CACHE.PURGE ALL LIMIT 0", "ERR LIMIT should be greater than 0"),
         ("CACHE.PURGE ALL LIMIT", "ERR syntax error"),
         ("CACHE.PURGE DRYRUN", "ERR syntax error"),
+        (
+            &format!("CACHE.PURGE {} DRYRUN", format!("MATCH *{} ", "a".repeat(1000)).repeat(17)),
+            "ERR pattern too complex",
+        ),
+        (&format!("CACHE.REVOKE {}", "TAG t ".repeat(1025)), "ERR too many selectors"),
         ("CACHE.PURGE ALL DRYRUN DRYRUN", "ERR syntax error"),
         ("CACHE.PURGE MATCH *a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a* DRYRUN", "ERR pattern too complex"),
     ] {
