@@ -54,10 +54,11 @@ const MAX_HEADERS: usize = 128;
 const LOGGED_KEY_BYTES: usize = 128;
 /// Connections kept open to one origin, and for how long without a request.
 const IDLE_CONNECTIONS: usize = 32;
+const IDLE_TIME: Duration = Duration::from_secs(30);
 /// Requests under way at a time, to all origins together, and descriptors that are put by for these and idle connections.
 const REQUESTS: usize = 384;
+/// See above.
 pub const FILES: u64 = 512;
-const IDLE_TIME: Duration = Duration::from_secs(30);
 
 /// Starts the thread that loads.
 pub fn start(jobs: Jobs, allow: Allow, shared: &'static Shared, clock: Clock, seed: u64) -> io::Result<()> {
