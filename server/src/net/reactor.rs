@@ -37,7 +37,7 @@ const LATE_TICK_MS: u64 = 1;
 /// Ticks in which every stripe is visited once: a second, the grain of the expiry wheel.
 const TICKS_PER_ROUND: usize = 40;
 /// Time one slice of reclaiming may take, ns: for so long requests may have to wait for it.
-const RECLAIM_NS: u64 = 50_000;
+const RECLAIM_NS: u64 = 25_000;
 /// The longest time one is taken to have used: a process that was stopped meanwhile has not used it.
 const MAX_SLICE_NS: u64 = 5_000_000;
 /// While work is left undone, this many times what a slice took lies between it and the next one.

@@ -6,8 +6,30 @@ use crate::limits::{
     MAX_MATCHED_KEY_BYTES, MAX_REVOKED_GLOB_BYTES, MAX_REVOKED_GLOBS, MAX_REVOKED_LENGTHS, MAX_REVOKED_PREFIXES,
     MAX_REVOKED_SETS, MAX_REVOKED_TAGS,
 };
+use core::hash::{BuildHasherDefault, Hasher};
 use smallvec::SmallVec;
 use std::collections::HashMap;
+
+/// By tag. Tags are hashes under a secret key already, and are looked up by every reader of a tagged entry.
+type ByTag = HashMap<u64, Marks, BuildHasherDefault<Itself>>;
+
+/// A tag is its own hash.
+#[derive(Default)]
+pub(super) struct Itself(u64);
+
+impl Hasher for Itself {
+    fn write_u64(&mut self, tag: u64) {
+        self.0 = tag;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only tags are hashed so");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// The revokes of one selector.
 #[derive(Default)]
@@ -58,7 +80,7 @@ pub(super) struct Records {
     /// By length, shortest first.
     prefixes: Vec<Prefixes>,
     globs: Vec<(Glob, Marks)>,
-    tags: HashMap<u64, Marks>,
+    tags: ByTag,
     sets: Vec<(SmallVec<[u64; 4]>, Marks)>,
     /// Soft revokes kept for all of them.
     softs: usize,
@@ -140,7 +162,7 @@ impl Glob {
 }
 
 /// Records taken out of the log, to be freed with nothing locked.
-pub(super) type Dropped = (Vec<HashMap<Box<[u8]>, Marks>>, Vec<(Glob, Marks)>, HashMap<u64, Marks>);
+pub(super) type Dropped = (Vec<HashMap<Box<[u8]>, Marks>>, Vec<(Glob, Marks)>, ByTag);
 
 impl Records {
     pub fn len(&self) -> usize {
