@@ -154,6 +154,8 @@ pub enum Group {
     Generic,
     /// Strings and counters.
     String,
+    /// Hashes.
+    Hash,
     /// MULTI and what belongs to it.
     Transactions,
     /// Operation of the server.
@@ -175,6 +177,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Generic => "generic",
             Self::String => "string",
+            Self::Hash => "hash",
             Self::Transactions => "transactions",
             Self::Server => "server",
             Self::Scripting => "scripting",
@@ -248,6 +251,7 @@ impl Command {
             (flags.has(Flags::BLOCKING), "@blocking"),
             (in_group(Group::Generic) || more("@keyspace"), "@keyspace"),
             (in_group(Group::String), "@string"),
+            (in_group(Group::Hash), "@hash"),
             (in_group(Group::Connection) || more("@connection"), "@connection"),
             (in_group(Group::Transactions), "@transaction"),
             (in_group(Group::Scripting), "@scripting"),

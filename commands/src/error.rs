@@ -188,6 +188,12 @@ impl Error {
     }
 }
 
+impl From<storage::WrongType> for Error {
+    fn from(_: storage::WrongType) -> Self {
+        Self::WRONG_TYPE
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.line()))

@@ -244,7 +244,7 @@ pub const ROWS: &[Row] = &[
     field(Mem, "mem_fragmentation_ratio", |f| format!("{:.2}", ratio(f.process().resident_bytes, f.memory().used()))),
     field(Mem, "mem_clients_normal", |f| f.node().clients.memory_bytes().to_string()),
     fixed(Mem, "mem_allocator", "mimalloc"),
-    field(Mem, "lazyfree_pending_objects", |f| f.call.store.store().flushed_pending().to_string()),
+    field(Mem, "lazyfree_pending_objects", |f| f.call.store.store().buried().to_string()),
     fixed(Mem, "lazyfreed_objects", "0"),
     field(Mem, "table_memory_used", |_| storage::arena_memory().used.to_string()),
     field(Mem, "table_memory_held", |_| storage::arena_memory().held.to_string()),

@@ -26,6 +26,7 @@ pub const FAMILIES: &[&[Command]] = &[
     families::cache::COMMANDS,
     families::swr::COMMANDS,
     families::event::COMMANDS,
+    families::hash::COMMANDS,
 ];
 
 /// Longest command name there may be, in bytes.

@@ -41,6 +41,7 @@ fn group_title(group: Group) -> &'static str {
         Group::Connection => "Connection",
         Group::Generic => "Keys of any type, and expiry",
         Group::String => "Strings and counters",
+        Group::Hash => "Hashes",
         Group::Transactions => "Transactions",
         Group::Server => "Server",
         Group::Scripting => "Scripting",

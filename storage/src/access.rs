@@ -346,7 +346,7 @@ impl<'s> Access<'s> {
                     order = table.visit(from, wanted - visited, bits + 2, (cx, env), |record, is_live| {
                         visited += 1;
                         if is_live {
-                            each(record.key(), Kind::String);
+                            each(record.key(), record.kind());
                         }
                     });
                 }
@@ -370,6 +370,16 @@ impl<'s> Access<'s> {
             Some(position) => self.store.cursors.seal(position),
             None => 0,
         }
+    }
+
+    /// The position of a cursor that a client holds, for walks inside a value; 0 is the beginning.
+    pub fn open_cursor(&self, cursor: u64) -> Position {
+        self.store.cursors.open(cursor)
+    }
+
+    /// The cursor of a position; 0 of the end.
+    pub fn seal_cursor(&self, position: Option<Position>) -> u64 {
+        position.map_or(0, |position| self.store.cursors.seal(position))
     }
 
     /// A random live key of a database, or `None` if none was found in a bounded search.
@@ -397,7 +407,7 @@ impl<'s> Access<'s> {
                     detached.extend(stripe.detach(*db, store.physical(*db), store));
                 }
             });
-            store.bury(detached);
+            store.memory.graveyard.bury(detached);
         });
     }
 
@@ -426,7 +436,7 @@ impl<'s> Access<'s> {
     pub fn tick(&mut self, first: usize, count: usize, cx: &Cx) -> bool {
         let store = self.store;
         let stripes = store.stripes.len();
-        let mut done = !store.free_flushed();
+        let mut done = !store.memory.free_buried();
         for index in (0..count.min(stripes)).map(|step| (first % stripes + step) % stripes) {
             if index == 0 {
                 store.log.begin_sweep(stripes);

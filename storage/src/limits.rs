@@ -38,6 +38,16 @@ pub const MAX_DEPTH: u32 = 20;
 /// no lock is held for a long copy.
 pub const INLINE_VALUE_BYTES: usize = 16 * 1024;
 
+/// Most pairs of a hash that lie packed inside an entry: so much is searched from the front, and copied when one of them
+/// changes (below 0.2 us). Larger hashes are tables.
+pub const PACKED_PAIRS: usize = 128;
+
+/// Most bytes of them, their lengths included.
+pub const PACKED_BYTES: usize = 4096;
+
+/// Bytes of a table of fields from which on it is freed in slices, after its key is gone.
+pub(crate) const LARGE_OBJECT_BYTES: u64 = 256 * 1024;
+
 /// Longest value of one string: what `proto-max-bulk-len` allows at most, and the bound of `SETRANGE` and `APPEND`.
 pub const MAX_VALUE_BYTES: usize = 512 * 1024 * 1024;
 

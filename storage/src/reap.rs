@@ -51,6 +51,7 @@ impl Table {
     fn reap_segment(&mut self, segment: u32, order: u64, now_s: u32, cx: &Cx) -> bool {
         let mut dead: SmallVec<[usize; 64]> = SmallVec::new();
         let mut due = NEVER;
+        self.segment(segment).prefetch_all();
         for (position, record) in self.segment(segment).iter() {
             let Some(end) = record.end() else { continue };
             if is_past(Some(end), cx) {

@@ -5,22 +5,27 @@
 //!   | value length u8 or u16 | [deadline 5 or 8] | [extension, see `ext`] | key | value
 //! ```
 //!
-//! A record is plain bytes wherever it lies, and may be moved as bytes. One that is [`shared`](Record::is_shared) owns a
-//! reference to its value: whoever gives up its bytes must [`release`] it first, once.
+//! A record is plain bytes wherever it lies, and may be moved as bytes. One that is an [owner](Record::is_owner) holds a
+//! reference to its value, which lies elsewhere: whoever gives up its bytes must [`release`] it first, once.
 //!
 //! Deadlines are absolute milliseconds; those of the years 2025 to 2059 take 5 bytes, any other 8.
 
 use crate::ext::{self, Ext, NewExt, Windows};
+use crate::fields::Object;
 use crate::limits::INLINE_VALUE_BYTES;
 use crate::memory::good_size;
+use crate::packed::Pairs;
 use crate::time::Millis;
-use crate::value::{NewValue, Value};
+use crate::value::{HashForm, HashValue, Kind, NewValue, Value};
 use core::mem::ManuallyDrop;
 use std::sync::Arc;
 
 const KIND_RAW: u8 = 0;
 const KIND_INT: u8 = 1;
 const KIND_SHARED: u8 = 2;
+/// A reference to an object, which says itself what it is.
+const KIND_OBJECT: u8 = 3;
+const KIND_PAIRS: u8 = 4;
 const KIND_MASK: u8 = 0x07;
 const FORM_SHIFT: u32 = 3;
 const FORM_MASK: u8 = 0x03 << FORM_SHIFT;
@@ -57,6 +62,8 @@ enum Payload<'a> {
     Bytes(&'a [u8]),
     Int(i64),
     Shared(Arc<Vec<u8>>),
+    Object(Arc<Object>),
+    Pairs(Pairs<'a>),
 }
 
 impl Payload<'_> {
@@ -65,13 +72,16 @@ impl Payload<'_> {
             Self::Bytes(_) => KIND_RAW,
             Self::Int(_) => KIND_INT,
             Self::Shared(_) => KIND_SHARED,
+            Self::Object(_) => KIND_OBJECT,
+            Self::Pairs(_) => KIND_PAIRS,
         }
     }
 
     fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
-            Self::Int(_) | Self::Shared(_) => 8,
+            Self::Pairs(pairs) => pairs.bytes().len(),
+            Self::Int(_) | Self::Shared(_) | Self::Object(_) => 8,
         }
     }
 
@@ -80,7 +90,9 @@ impl Payload<'_> {
         match self {
             Self::Bytes(bytes) => to.copy_from_slice(bytes),
             Self::Int(n) => to.copy_from_slice(&n.to_le_bytes()),
+            Self::Pairs(pairs) => to.copy_from_slice(pairs.bytes()),
             Self::Shared(bytes) => to.copy_from_slice(&Arc::into_raw(bytes).expose_provenance().to_le_bytes()),
+            Self::Object(object) => to.copy_from_slice(&Arc::into_raw(object).expose_provenance().to_le_bytes()),
         }
     }
 }
@@ -101,6 +113,8 @@ impl<'a> NewRecord<'a> {
             NewValue::Bytes(bytes) => Payload::Shared(Arc::new(bytes.to_vec())),
             NewValue::Int(n) => Payload::Int(n),
             NewValue::Shared(bytes) => Payload::Shared(bytes),
+            NewValue::Hash(HashValue(HashForm::Packed(pairs))) => Payload::Pairs(pairs),
+            NewValue::Hash(HashValue(HashForm::Object(object))) => Payload::Object(object),
         };
         Self { key, payload, deadline, ext }
     }
@@ -263,8 +277,41 @@ impl<'a> Record<'a> {
         match self.head.kind() {
             KIND_RAW => Value::Raw(self.payload()),
             KIND_INT => Value::Int(i64::from_le_bytes(self.payload().try_into().expect("an integer takes 8 bytes"))),
-            _ => Value::Shared(Arc::clone(&self.reference())),
+            KIND_SHARED => Value::Shared(Arc::clone(&self.shared())),
+            KIND_OBJECT => Value::Hash(HashValue(HashForm::Object(Arc::clone(&self.object_reference())))),
+            _ => Value::Hash(HashValue(HashForm::Packed(Pairs::of(self.payload())))),
         }
+    }
+
+    /// The type of the value.
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        match self.head.kind() {
+            KIND_RAW | KIND_INT | KIND_SHARED => Kind::String,
+            _ => Kind::Hash,
+        }
+    }
+
+    /// The pairs, if that is how the value is kept.
+    #[inline]
+    pub fn pairs(&self) -> Option<Pairs<'a>> {
+        (self.head.kind() == KIND_PAIRS).then(|| Pairs::of(self.payload()))
+    }
+
+    /// The object, if the value is one; no reference is taken.
+    #[inline]
+    pub fn object(&self) -> Option<&'a Object> {
+        if self.head.kind() != KIND_OBJECT {
+            return None;
+        }
+        // SAFETY: the record owns a reference until it is released, and is not as long as its bytes are borrowed.
+        Some(unsafe { &*self.address::<Object>() })
+    }
+
+    /// One more reference to the object, if there is one of at least so many bytes.
+    pub fn large_object(&self, bytes: u64) -> Option<Arc<Object>> {
+        self.object().filter(|object| object.bytes() >= bytes)?;
+        Some(Arc::clone(&self.object_reference()))
     }
 
     /// When the entry expires; `None` = never.
@@ -308,34 +355,65 @@ impl<'a> Record<'a> {
         self.ext().is_no_evict()
     }
 
-    /// Whether the value is a shared one; takes no reference to it.
+    /// Whether the value is a shared string; takes no reference to it.
     pub fn is_shared(&self) -> bool {
         self.head.kind() == KIND_SHARED
     }
 
-    /// Bytes of memory that a shared value takes, 0 for any other.
-    pub fn shared_bytes(&self) -> u64 {
-        if !self.is_shared() {
-            return 0;
-        }
-        (good_size(ARC_BYTES) + good_size(self.reference().capacity().max(1))) as u64
+    /// Whether the value lies elsewhere; takes no reference to it.
+    #[inline]
+    pub fn is_owner(&self) -> bool {
+        is_owning(self.head.kind())
     }
 
-    /// The reference a shared record owns, borrowed: never dropped here.
-    fn reference(&self) -> ManuallyDrop<Arc<Vec<u8>>> {
-        assert!(self.is_shared(), "only a shared record owns a reference");
-        let address = u64::from_le_bytes(self.payload().try_into().expect("a reference takes 8 bytes"));
-        // SAFETY: a shared record's payload is what `Arc::into_raw` gave, and the record owns that reference until it
-        // is released; `ManuallyDrop` keeps its count as it is.
-        unsafe { ManuallyDrop::new(Arc::from_raw(core::ptr::with_exposed_provenance(address as usize))) }
+    /// Bytes of memory that a value elsewhere takes, 0 for any other.
+    #[inline]
+    pub fn owned_bytes(&self) -> u64 {
+        if self.is_owner() { self.bytes_elsewhere() } else { 0 }
     }
+
+    fn bytes_elsewhere(&self) -> u64 {
+        match self.object() {
+            Some(object) => object.bytes(),
+            None => (good_size(ARC_BYTES) + good_size(self.shared().capacity().max(1))) as u64,
+        }
+    }
+
+    /// Where the value lies that the record owns a reference to.
+    fn address<T>(&self) -> *const T {
+        let address = u64::from_le_bytes(self.payload().try_into().expect("a reference takes 8 bytes"));
+        core::ptr::with_exposed_provenance(address as usize)
+    }
+
+    /// The reference that the record of a shared string owns, borrowed: never dropped here.
+    fn shared(&self) -> ManuallyDrop<Arc<Vec<u8>>> {
+        assert!(self.is_shared(), "the value is a shared string");
+        // SAFETY: such a record's payload is what `Arc::into_raw` gave, and the record owns that reference until it
+        // is released; `ManuallyDrop` keeps its count as it is.
+        unsafe { ManuallyDrop::new(Arc::from_raw(self.address())) }
+    }
+
+    /// The same of an object.
+    fn object_reference(&self) -> ManuallyDrop<Arc<Object>> {
+        assert!(self.head.kind() == KIND_OBJECT, "the value is an object");
+        // SAFETY: as in `shared`.
+        unsafe { ManuallyDrop::new(Arc::from_raw(self.address())) }
+    }
+}
+
+/// Whether records of this kind own a reference.
+#[inline]
+fn is_owning(kind: u8) -> bool {
+    matches!(kind, KIND_SHARED | KIND_OBJECT)
 }
 
 /// Gives up what the record at the front of `bytes` owns; the bytes must not be read as a record afterwards.
 pub(crate) fn release(bytes: &[u8]) {
     let record = Record::at(bytes);
-    if record.is_shared() {
-        drop(ManuallyDrop::into_inner(record.reference()));
+    match record.head.kind() {
+        KIND_SHARED => drop(ManuallyDrop::into_inner(record.shared())),
+        KIND_OBJECT => drop(ManuallyDrop::into_inner(record.object_reference())),
+        _ => {}
     }
 }
 
@@ -351,10 +429,11 @@ pub(crate) fn overwrite<'v>(
     let payload = match &value {
         NewValue::Bytes(bytes) if bytes.len() <= INLINE_VALUE_BYTES => Payload::Bytes(bytes),
         NewValue::Int(n) => Payload::Int(*n),
+        NewValue::Hash(HashValue(HashForm::Packed(pairs))) => Payload::Pairs(*pairs),
         _ => return Err(value),
     };
     let new = Head { flags: (head.flags & !KIND_MASK) | payload.kind(), value_len: payload.len(), ..head };
-    let same_shape = head.kind() != KIND_SHARED
+    let same_shape = !is_owning(head.kind())
         && deadline_form(deadline).0 == (head.flags & FORM_MASK) >> FORM_SHIFT
         && (payload.len() > 0xFF) == (head.flags & WIDE_VALUE != 0);
     if !same_shape || !fits(head.total(), new.total()) {
@@ -399,19 +478,38 @@ pub(crate) fn overwrite_int(bytes: &mut [u8], n: i64) -> bool {
     true
 }
 
-/// Edits the bytes of a shared value in place (of a private copy if a reply still holds them).
+/// Edits the bytes of a shared string in place (of a private copy if a reply still holds them).
 pub(crate) fn edit_shared(bytes: &mut [u8], edit: impl FnOnce(&mut Vec<u8>)) {
-    /// Writes the reference back even if the edit unwinds.
-    struct WriteBack<'s>(&'s mut [u8], ManuallyDrop<Arc<Vec<u8>>>);
-    impl Drop for WriteBack<'_> {
-        fn drop(&mut self) {
-            self.0.copy_from_slice(&Arc::as_ptr(&self.1).expose_provenance().to_le_bytes());
-        }
+    let reference = Record::at(bytes).shared();
+    edit(Arc::make_mut(&mut WriteBack::new(bytes, reference).1));
+}
+
+/// Edits an object in place (a private copy where another key has the same one).
+pub(crate) fn edit_object<R>(bytes: &mut [u8], edit: impl FnOnce(&mut Object) -> R) -> R {
+    let reference = Record::at(bytes).object_reference();
+    edit(Arc::make_mut(&mut WriteBack::new(bytes, reference).1))
+}
+
+/// Moves an object that is nobody else's out of memory that is being emptied; false while there is more to move.
+pub(crate) fn move_object(bytes: &mut [u8], round: u32) -> bool {
+    let mut reference = Record::at(bytes).object_reference();
+    Arc::get_mut(&mut reference).is_none_or(|object| object.move_out(round))
+}
+
+/// A reference that a record owns, while what it leads to may be exchanged: written back even if that unwinds.
+struct WriteBack<'s, T>(&'s mut [u8], ManuallyDrop<Arc<T>>);
+
+impl<'s, T> WriteBack<'s, T> {
+    fn new(bytes: &'s mut [u8], reference: ManuallyDrop<Arc<T>>) -> Self {
+        let head = Head::read(bytes);
+        Self(&mut bytes[head.value_at()..head.total()], reference)
     }
-    let record = Record::at(bytes);
-    let (head, reference) = (record.head, record.reference());
-    let mut guard = WriteBack(&mut bytes[head.value_at()..head.total()], reference);
-    edit(Arc::make_mut(&mut guard.1));
+}
+
+impl<T> Drop for WriteBack<'_, T> {
+    fn drop(&mut self) {
+        self.0.copy_from_slice(&Arc::as_ptr(&self.1).expose_provenance().to_le_bytes());
+    }
 }
 
 #[cfg(test)]
@@ -483,7 +581,7 @@ mod tests {
         match record.value() {
             Value::Raw(bytes) => assert_eq!(bytes, value),
             Value::Shared(bytes) => assert_eq!(*bytes, value),
-            Value::Int(_) => panic!("bytes were stored"),
+            Value::Int(_) | Value::Hash(_) => panic!("bytes were stored"),
         }
         assert_eq!(record.deadline(), deadline);
         assert_eq!(OwnedExt::from(record.ext()), *ext);
@@ -521,9 +619,9 @@ mod tests {
 
         let mut bytes = written(b"s", NewValue::Bytes(&[7; 20_000]), None, NewExt::default());
         let Value::Shared(held) = Record::at(&bytes).value() else { panic!("long values are shared") };
-        let before = Record::at(&bytes).shared_bytes();
+        let before = Record::at(&bytes).owned_bytes();
         edit_shared(&mut bytes, |bytes| bytes.extend([8; 50_000]));
-        assert!(Record::at(&bytes).shared_bytes() > before);
+        assert!(Record::at(&bytes).owned_bytes() > before);
         assert_eq!(held.len(), 20_000, "a reply being sent keeps the bytes it began with");
         let Value::Shared(now) = Record::at(&bytes).value() else { panic!("still shared") };
         assert_eq!(now.len(), 70_000);

@@ -28,6 +28,7 @@ use records::{Dropped, Ends, Glob, Records};
 use smallvec::SmallVec;
 pub(crate) use soft::{Soft, Softs};
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use widen::Wider;
 
 /// What a group revoke names.
@@ -205,6 +206,12 @@ const RECENT: usize = if cfg!(loom) { 2 } else { 4096 };
 
 fn slot(tag: u64) -> usize {
     tag as usize % RECENT
+}
+
+/// A log in which nothing is ever revoked, for tables whose entries are parts of another one's.
+pub(crate) fn quiet() -> &'static RevokeLog {
+    static QUIET: LazyLock<RevokeLog> = LazyLock::new(|| RevokeLog::new(0));
+    &QUIET
 }
 
 impl RevokeLog {

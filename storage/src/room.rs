@@ -31,7 +31,7 @@ impl Access<'_> {
         let memory = &store.memory;
         // A stripe in hand knows of bytes that the global count does not.
         let fits = |unflushed: i64| memory.used().saturating_add_signed(unflushed) + need <= memory.limit();
-        while !fits(0) && store.free_flushed() {}
+        while !fits(0) && store.memory.free_buried() {}
         if need > memory.limit() {
             return false;
         }

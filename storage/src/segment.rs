@@ -9,6 +9,7 @@
 
 use crate::block::{self, Block};
 use crate::ext::Windows;
+use crate::fields::Object;
 use crate::hash::{Hasher, Place, SHORT_TAG_FROM};
 use crate::index::{Found, Index, Word};
 use crate::limits::{REAP_PAUSE_S, SEGMENT_ENTRIES, STASH_PERCENT};
@@ -20,6 +21,7 @@ use crate::time::Millis;
 use crate::value::NewValue;
 use core::mem;
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// Part of the pages from which on holes are closed rather than that a segment grows or splits.
 const HOLES_PART_FULL: usize = 16;
@@ -71,7 +73,7 @@ pub(crate) struct Segment {
     /// later.
     pub due: u32,
     pub depth: u32,
-    /// Bytes of blocks and shared values.
+    /// Bytes of blocks and of values elsewhere.
     outside: u64,
 }
 
@@ -96,11 +98,11 @@ fn resolved(stored: &[u8]) -> &[u8] {
 
 fn outside_bytes(stored: &[u8]) -> u64 {
     let block = if stub::is_stub(stored) { stub::block(stored).len() as u64 } else { 0 };
-    block + Record::at(resolved(stored)).shared_bytes()
+    block + Record::at(resolved(stored)).owned_bytes()
 }
 
 fn is_owner(stored: &[u8]) -> bool {
-    stub::is_stub(stored) || Record::at(stored).is_shared()
+    stub::is_stub(stored) || Record::at(stored).is_owner()
 }
 
 /// A block that holds `new`.
@@ -272,6 +274,11 @@ impl Segment {
         }
     }
 
+    /// Asks for all records, before a pass over them.
+    pub fn prefetch_all(&self) {
+        self.pages.prefetch_all();
+    }
+
     /// Every entry: position and record.
     pub fn iter(&self) -> impl Iterator<Item = (usize, Record<'_>)> {
         let indexed = self.index.iter().map(|(position, _, word)| (position, Record::at(self.at_spot(word.spot()))));
@@ -288,7 +295,7 @@ impl Segment {
             }
             Some(stashed) => {
                 let block = &self.stashed()[stashed].block;
-                block.len() as u64 + Record::at(block).shared_bytes()
+                block.len() as u64 + Record::at(block).owned_bytes()
             }
         }
     }
@@ -316,9 +323,9 @@ impl Segment {
             let stored = self.pages.rest_mut(spot);
             new.write(stored);
             let record = Record::at(stored);
-            if record.is_shared() {
+            if record.is_owner() {
                 self.owners += 1;
-                self.outside += record.shared_bytes();
+                self.outside += record.owned_bytes();
             }
             return Ok(spot);
         }
@@ -373,7 +380,7 @@ impl Segment {
             self.index = Index::for_entries(1);
         }
         self.index.mark_overflow(tag);
-        self.outside += block.len() as u64 + Record::at(&block).shared_bytes();
+        self.outside += block.len() as u64 + Record::at(&block).owned_bytes();
         self.stashed_mut().push(Stashed { tag, word, block });
     }
 
@@ -469,11 +476,27 @@ impl Segment {
         record::overwrite_int(self.bytes_mut(position), n)
     }
 
-    /// Edits a shared value in place.
+    /// Edits a shared string in place.
     pub fn edit_shared(&mut self, position: usize, edit: impl FnOnce(&mut Vec<u8>)) {
-        self.outside -= self.record(position).shared_bytes();
-        record::edit_shared(self.bytes_mut(position), edit);
-        self.outside += self.record(position).shared_bytes();
+        self.edit_owned(position, |bytes| record::edit_shared(bytes, edit));
+    }
+
+    /// Edits an object in place.
+    pub fn edit_object<R>(&mut self, position: usize, edit: impl FnOnce(&mut Object) -> R) -> R {
+        self.edit_owned(position, |bytes| record::edit_object(bytes, edit))
+    }
+
+    fn edit_owned<R>(&mut self, position: usize, edit: impl FnOnce(&mut [u8]) -> R) -> R {
+        self.outside -= self.record(position).owned_bytes();
+        let result = edit(self.bytes_mut(position));
+        self.outside += self.record(position).owned_bytes();
+        result
+    }
+
+    /// The objects of at least so many bytes.
+    pub fn large_objects(&self, bytes: u64) -> impl Iterator<Item = Arc<Object>> {
+        let records = (self.owners > 0 || !self.stashed().is_empty()).then(|| self.iter());
+        records.into_iter().flatten().filter_map(move |(_, record)| record.large_object(bytes))
     }
 
     /// Notes that an entry may be freed from then on.
@@ -506,7 +529,8 @@ impl Segment {
         let stashed = self.index.positions()..self.positions();
         let outside =
             stored().map(outside_bytes).sum::<u64>() + stashed.map(|position| self.entry_bytes(position)).sum::<u64>();
-        assert_eq!(outside, self.outside, "bytes of blocks and shared values");
+        assert_eq!(outside, self.outside, "bytes of blocks and of values elsewhere");
+        self.iter().filter_map(|(_, record)| record.object()).for_each(Object::invariants);
         let due = self.iter().filter_map(|(_, record)| record.end()).map(due_second).min();
         assert!(
             due.is_none_or(|due| due.saturating_add(REAP_PAUSE_S) >= self.due),

@@ -95,6 +95,7 @@ impl Loaded {
             value::NewValue::Bytes(bytes) => Value::Raw(bytes),
             value::NewValue::Int(n) => Value::Int(n),
             value::NewValue::Shared(bytes) => Value::Shared(bytes),
+            value::NewValue::Hash(hash) => Value::Hash(hash),
         }
     }
 }

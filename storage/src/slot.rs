@@ -6,7 +6,8 @@
 
 use crate::Detached;
 use crate::ext::{NewExt, OwnedExt, Tags, Windows};
-use crate::hash::Place;
+use crate::fields::Object;
+use crate::hash::{Hasher, Place};
 use crate::index::FREQ_MAX;
 use crate::limits::{INLINE_VALUE_BYTES, MAX_KEY_BYTES, MAX_TAGS};
 use crate::record::{NewRecord, Record};
@@ -189,17 +190,18 @@ impl<'a> Slot<'a> {
     }
 }
 
-impl LiveRef<'_> {
-    fn record(&self) -> Record<'_> {
+impl<'a> LiveRef<'a> {
+    pub(crate) fn record(&self) -> Record<'_> {
         self.target.table.record(self.at)
     }
 
     /// The type of the key.
+    #[inline]
     pub fn kind(&self) -> Kind {
-        Kind::String
+        self.record().kind()
     }
 
-    /// The value, as it is kept.
+    /// The value, as it is kept. Commands that need one type ask for that: [`string`](Self::string), [`hash`](Self::hash).
     #[inline]
     pub fn value(&self) -> Value<'_> {
         self.record().value()
@@ -254,7 +256,8 @@ impl LiveRef<'_> {
     }
 
     /// Gives the edited value another version, if it has one.
-    fn edited(&mut self) {
+    pub(crate) fn edited(&mut self) {
+        self.target.table.changed = true;
         self.target.table.done = Done::Wrote;
         if let Some(windows) = self.record().ext().windows() {
             let version = new_version(self.target.cx);
@@ -352,6 +355,16 @@ impl LiveRef<'_> {
         self.edited();
     }
 
+    /// Edits the object, which is seen by nobody until this returns; nothing else is changed.
+    pub(crate) fn edit_object<R>(&mut self, edit: impl FnOnce(&mut Object) -> R) -> R {
+        self.target.table.edit_object(self.at, edit)
+    }
+
+    /// How keys are hashed.
+    pub(crate) fn hasher(&self) -> &'a Hasher {
+        self.target.env.placing.hasher
+    }
+
     /// Edits the string's bytes; the deadline stays. Long values are edited in place, so that appending to them costs
     /// what is appended.
     pub fn edit(&mut self, edit: impl FnOnce(&mut Vec<u8>)) {
@@ -367,6 +380,7 @@ impl LiveRef<'_> {
             Value::Raw(bytes) => bytes.to_vec(),
             Value::Int(n) => n.to_string().into_bytes(),
             Value::Shared(_) => unreachable!("shared values are edited in place"),
+            Value::Hash(_) => unreachable!("only strings are edited so"),
         };
         edit(&mut bytes);
         if bytes.len() <= INLINE_VALUE_BYTES {
@@ -405,6 +419,11 @@ impl LiveRef<'_> {
 }
 
 impl<'a> VacantRef<'a> {
+    /// How keys are hashed.
+    pub(crate) fn hasher(&self) -> &'a Hasher {
+        self.target.env.placing.hasher
+    }
+
     /// Stores `value` with this deadline; `None` back if that has already passed (nothing is stored then).
     pub fn insert(self, value: NewValue<'_>, deadline: Option<Millis>) -> Option<LiveRef<'a>> {
         let Self { target, dead } = self;

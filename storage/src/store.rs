@@ -2,9 +2,10 @@
 
 use crate::access::Participant;
 use crate::exclusive::Exclusion;
+use crate::graveyard::Graveyard;
 use crate::hash::Hasher;
 use crate::limits::{
-    DATABASES, DRAIN_SEGMENTS, FEW_STRIPES, FLUSH_QUANTUM_BYTES, MAX_STRIPES, STRIPE_LEAST_BYTES, STRIPE_QUANTUM_BYTES,
+    DATABASES, FEW_STRIPES, FLUSH_QUANTUM_BYTES, MAX_STRIPES, STRIPE_LEAST_BYTES, STRIPE_QUANTUM_BYTES,
     STRIPE_TINY_BYTES, USUAL_STRIPES,
 };
 use crate::policy::Policy;
@@ -13,10 +14,9 @@ use crate::scan::CursorKey;
 use crate::segment::Placing;
 use crate::side::Side;
 use crate::stripe::{Db, Physical, Stripe};
-use crate::sync::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Mutex, Ordering};
-use crate::table::{Env, Table};
+use crate::sync::{AtomicI64, AtomicU8, AtomicU64, Mutex, Ordering};
+use crate::table::Env;
 use crate::time::{Millis, draw};
-use std::collections::VecDeque;
 
 /// How to lay out a store; fixed for its life.
 #[derive(Clone, Debug)]
@@ -67,9 +67,6 @@ pub struct Store {
     pub(crate) log: RevokeLog,
     pub(crate) side: Side,
     pub(crate) cursors: CursorKey,
-    /// Tables that were flushed and are being freed in slices, with their number for a cheap look.
-    flushed: Mutex<VecDeque<Table>>,
-    flushed_tables: AtomicUsize,
 }
 
 impl Store {
@@ -87,8 +84,6 @@ impl Store {
             log: RevokeLog::new(layout.first_epoch),
             side: Side::new([5, 6, 7, 8].map(|n| draw(layout.cursor_secret, n))),
             cursors: CursorKey::new(layout.cursor_secret),
-            flushed: Mutex::default(),
-            flushed_tables: AtomicUsize::new(0),
         }
     }
 
@@ -170,38 +165,9 @@ impl Store {
         self.log.softened_at()
     }
 
-    pub(crate) fn bury(&self, tables: Vec<Table>) {
-        let mut flushed = self.flushed.lock();
-        self.flushed_tables.fetch_add(tables.len(), Ordering::Relaxed);
-        flushed.extend(tables);
-    }
-
-    /// Frees a slice of what was flushed; true if there was something to free. About 100 us at most.
-    pub(crate) fn free_flushed(&self) -> bool {
-        if self.flushed_tables.load(Ordering::Relaxed) == 0 {
-            return false;
-        }
-        let Some(mut table) = self.flushed.lock().pop_front() else {
-            return false;
-        };
-        let (freed, empty) = table.drain_segments(DRAIN_SEGMENTS);
-        self.memory.charge(-(freed as i64));
-        if empty {
-            self.flushed_tables.fetch_sub(1, Ordering::Relaxed);
-            let mut flushed = self.flushed.lock();
-            if flushed.is_empty() {
-                // The queue itself can be large after a flush of all databases.
-                *flushed = VecDeque::new();
-            }
-        } else {
-            self.flushed.lock().push_front(table);
-        }
-        true
-    }
-
-    /// Whether flushed tables are still being freed.
-    pub fn flushed_pending(&self) -> usize {
-        self.flushed_tables.load(Ordering::Relaxed)
+    /// Tables, and large objects, that are still being freed.
+    pub fn buried(&self) -> usize {
+        self.memory.graveyard.len()
     }
 
     /// Checks every invariant and recounts all bytes; panics with what does not hold. For tests, between batches.
@@ -215,7 +181,7 @@ impl Store {
             bytes += stripe.bytes() as i64 - stripe.unflushed();
             side += stripe.loads.as_ref().map_or(0, |loads| loads.invariants());
         }
-        bytes += self.flushed.lock().iter().map(|table| table.bytes() as i64).sum::<i64>();
+        bytes += self.memory.graveyard.bytes();
         assert_eq!(bytes, self.memory.tables_flushed(), "global count of table bytes");
         assert_eq!(side, self.side.bytes(), "bytes of loads and waiters");
     }
@@ -231,6 +197,7 @@ pub struct Memory {
     limit: AtomicU64,
     policy: AtomicU8,
     quantum: u64,
+    pub(crate) graveyard: Graveyard,
 }
 
 impl Memory {
@@ -242,6 +209,7 @@ impl Memory {
             limit: AtomicU64::new(0),
             policy: AtomicU8::new(Policy::NoEviction as u8),
             quantum: (FLUSH_QUANTUM_BYTES / stripes).min(STRIPE_QUANTUM_BYTES) as u64,
+            graveyard: Graveyard::default(),
         }
     }
 
@@ -300,6 +268,11 @@ impl Memory {
     #[inline]
     pub fn limit(&self) -> u64 {
         self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Frees a slice of what is buried; true if there was something to free. About 100 us at most.
+    pub(crate) fn free_buried(&self) -> bool {
+        self.graveyard.free_some(self)
     }
 
     /// Changes the limit; takes effect with the next write.

@@ -77,6 +77,9 @@ impl Stripe {
         let delta = table.bytes() as i64 - before as i64;
         self.counts.expired += core::mem::take(&mut table.expired);
         self.counts.revoked += core::mem::take(&mut table.revoked);
+        if let Some(buried) = table.buried.take() {
+            memory.graveyard.bury_objects(*buried, memory);
+        }
         if db.0 > 0 && table.len() == 0 {
             self.others[usize::from(db.0) - 1] = None;
         }

@@ -56,6 +56,7 @@ impl Table {
         let mut dead: SmallVec<[usize; 64]> = SmallVec::new();
         let mut stamped: SmallVec<[usize; 64]> = SmallVec::new();
         let mut softened: Vec<(Box<[u8]>, Softs, u32)> = Vec::new();
+        self.segment(index).prefetch_all();
         // What came after the target is the next pass's: a stream of soft revokes must not keep this one from ending.
         let is_older = |stamp: Option<u32>| stamp.is_none() || env.log.is_before(stamp, target);
         for (position, record) in self.segment(index).iter() {

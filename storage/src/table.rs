@@ -4,9 +4,10 @@
 //! Every change keeps `bytes` equal to what a recount would find; `invariants` checks it.
 
 use crate::ext::{OwnedExt, Windows};
+use crate::fields::Object;
 use crate::hash::Place;
 use crate::index::Word;
-use crate::limits::{MAX_DEPTH, MERGE_BYTES, MERGE_ENTRIES, MOVE_BYTES, MOVE_SEGMENTS};
+use crate::limits::{LARGE_OBJECT_BYTES, MAX_DEPTH, MERGE_BYTES, MERGE_ENTRIES, MOVE_BYTES, MOVE_SEGMENTS};
 use crate::memory::vec_bytes;
 use crate::queues::Queues;
 use crate::record::{NewRecord, Record};
@@ -17,6 +18,7 @@ use crate::stripe::Physical;
 use crate::time::{Cx, Millis};
 use crate::value::NewValue;
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// Bytes of a record that a prefetch asks for before anything is known, and at most: four cache lines.
 const USUAL_BYTES: u32 = 96;
@@ -109,6 +111,9 @@ pub(crate) struct Table {
     /// Entries freed because their deadline had passed, and because they were revoked; collected by the stripe.
     pub expired: u64,
     pub revoked: u64,
+    /// Large objects whose entries are gone, to be freed in slices; collected likewise.
+    #[allow(clippy::box_collection)] // nearly always absent: one word in the table
+    pub buried: Option<Box<Vec<Arc<Object>>>>,
 }
 
 impl Default for Table {
@@ -134,6 +139,7 @@ impl Default for Table {
             done: Done::Nothing,
             expired: 0,
             revoked: 0,
+            buried: None,
         }
     }
 }
@@ -346,6 +352,7 @@ impl Table {
     pub fn replace(&mut self, at: At, place: Place, new: NewRecord<'_>, env: Env<'_>) -> At {
         let old_deadline = self.record(at).deadline();
         let (new_deadline, old_bytes) = (new.deadline, self.entry_bytes(at));
+        self.bury_object(at);
         let mut at = at;
         let mut new = Some(new);
         loop {
@@ -405,11 +412,27 @@ impl Table {
         self.segments[at.segment as usize].overwrite_int(at.position, n)
     }
 
-    /// Edits a shared value in place.
+    /// Edits a shared string in place.
     pub fn edit_shared(&mut self, at: At, edit: impl FnOnce(&mut Vec<u8>)) {
         let old_bytes = self.entry_bytes(at);
         self.with_segment(at.segment, |segment| segment.edit_shared(at.position, edit));
         self.resized(at, old_bytes);
+    }
+
+    /// Edits an object in place.
+    pub fn edit_object<R>(&mut self, at: At, edit: impl FnOnce(&mut Object) -> R) -> R {
+        let old_bytes = self.entry_bytes(at);
+        let result = self.with_segment(at.segment, |segment| segment.edit_object(at.position, edit));
+        self.resized(at, old_bytes);
+        result
+    }
+
+    /// Keeps the object of an entry that is about to go, where freeing it at once would take long.
+    #[inline]
+    fn bury_object(&mut self, at: At) {
+        if let Some(object) = self.record(at).large_object(LARGE_OBJECT_BYTES) {
+            self.buried.get_or_insert_default().push(object);
+        }
     }
 
     /// Tells the small queue that an entry took `old_bytes` before a change.
@@ -467,6 +490,7 @@ impl Table {
     /// Takes an entry out; its segment is to be [tidied](Self::tidy) afterwards.
     pub fn remove_untidily(&mut self, at: At) {
         let (bytes, word, deadline) = (self.entry_bytes(at), self.word(at), self.record(at).deadline());
+        self.bury_object(at);
         self.with_segment(at.segment, |segment| segment.remove(at.position));
         self.len -= 1;
         self.deadline_changed(at, deadline, None);
@@ -479,7 +503,8 @@ impl Table {
     pub fn tidy(&mut self, segment: u32, place: Place) {
         if self.len == 0 {
             let (changed, done, expired, revoked) = (self.changed, self.done, self.expired, self.revoked);
-            *self = Self { changed, done, expired, revoked, ..Self::default() };
+            let buried = self.buried.take();
+            *self = Self { changed, done, expired, revoked, buried, ..Self::default() };
         } else {
             self.with_segment(segment, Segment::tidy);
             while self.try_merge(place) {}
@@ -621,17 +646,21 @@ impl Table {
     }
 
     /// Moves the next few segments out of memory that is being emptied, until this table has done its part of the round.
-    pub fn move_out(&mut self, round: u32) {
+    /// Says whether it has.
+    pub fn move_out(&mut self, round: u32) -> bool {
         if self.moving != round {
             (self.moving, self.move_from) = (round, Some(0));
         }
         let mut moved = 0;
         for _ in 0..MOVE_SEGMENTS {
-            let Some(order) = self.move_from.filter(|_| moved < MOVE_BYTES) else { return };
-            let segment = self.segment_from(order);
-            moved += segment.map_or(0, |(index, _)| self.segments[index as usize].move_out());
-            self.move_from = segment.and_then(|(_, next)| next);
+            let Some(order) = self.move_from.filter(|_| moved < MOVE_BYTES) else { break };
+            self.move_from = self.segment_from(order).and_then(|(index, next)| {
+                let (bytes, done) = self.segments[index as usize].move_out(round);
+                moved += bytes;
+                if done { next } else { Some(order) }
+            });
         }
+        self.move_from.is_none()
     }
 
     fn resize_index(&mut self, act: impl FnOnce(&mut Self)) {
@@ -681,6 +710,11 @@ impl Table {
         Some((index, end_of(order, 64 - self.segments[index as usize].depth)))
     }
 
+    /// All segments, in no order; those that merges left are empty.
+    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.iter()
+    }
+
     pub fn segment(&self, index: u32) -> &Segment {
         &self.segments[index as usize]
     }
@@ -698,7 +732,13 @@ impl Table {
         let before = self.bytes;
         for _ in 0..count {
             match self.segments.pop() {
-                Some(segment) => self.bytes -= segment.memory(),
+                Some(segment) => {
+                    self.bytes -= segment.memory();
+                    let mut large = segment.large_objects(LARGE_OBJECT_BYTES).peekable();
+                    if large.peek().is_some() {
+                        self.buried.get_or_insert_default().extend(large);
+                    }
+                }
                 None => {
                     self.bytes = 0;
                     return (before, true);

@@ -28,6 +28,7 @@ families![
     client,
     strings,
     strings_numbers,
+    hashes,
     expiry,
     keyspace,
     scan,

@@ -107,10 +107,9 @@ fn add(call: &mut Call<'_, '_>, delta: i64) -> Result<(), Error> {
     call.first(|slot, reply| {
         let sum = match slot {
             Slot::Live(mut live) => {
-                let current = match live.value() {
+                let current = match live.string()? {
                     Value::Int(n) => n,
-                    Value::Raw(text) => parse_i64(text).ok_or(Error::NOT_INTEGER)?,
-                    Value::Shared(text) => parse_i64(&text).ok_or(Error::NOT_INTEGER)?,
+                    text => with_text(&text, parse_i64).ok_or(Error::NOT_INTEGER)?,
                 };
                 let sum = current.checked_add(delta).ok_or(Error::err("increment or decrement would overflow"))?;
                 if touch {
@@ -129,10 +128,14 @@ fn add(call: &mut Call<'_, '_>, delta: i64) -> Result<(), Error> {
     })
 }
 
+/// The number that a text is for INCRBYFLOAT and HINCRBYFLOAT.
+pub(super) fn parse_float(text: &[u8]) -> Option<f64> {
+    (text.len() <= MAX_FLOAT_TEXT).then(|| parse_f64(text)).flatten()
+}
+
 /// The sum of two numbers as text.
-fn add_texts(current: &[u8], increment: &[u8]) -> Result<String, Error> {
-    let number = |text: &[u8]| (text.len() <= MAX_FLOAT_TEXT).then(|| parse_f64(text)).flatten();
-    let sum = number(current).ok_or(Error::NOT_FLOAT)? + number(increment).ok_or(Error::NOT_FLOAT)?;
+pub(super) fn add_texts(current: &[u8], increment: &[u8]) -> Result<String, Error> {
+    let sum = parse_float(current).ok_or(Error::NOT_FLOAT)? + parse_float(increment).ok_or(Error::NOT_FLOAT)?;
     if !sum.is_finite() {
         return Err(Error::err("increment would produce NaN or Infinity"));
     }
@@ -144,7 +147,7 @@ fn incrbyfloat(call: &mut Call<'_, '_>) -> Result<(), Error> {
     call.first(|slot, reply| {
         let sum = match slot {
             Slot::Live(mut live) => {
-                let sum = with_text(&live.value(), |current| add_texts(current, increment))?;
+                let sum = with_text(&live.string()?, |current| add_texts(current, increment))?;
                 if touch {
                     live.touch();
                 }

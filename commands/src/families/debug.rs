@@ -100,10 +100,10 @@ fn object(call: &mut Call<'_, '_>) -> Result<(), Error> {
 fn description(live: &LiveRef<'_>) -> String {
     let value = live.value();
     let refcount = match &value {
-        Value::Int(_) | Value::Raw(_) => 1,
+        Value::Int(_) | Value::Raw(_) | Value::Hash(_) => 1,
         Value::Shared(bytes) => std::sync::Arc::strong_count(bytes),
     };
-    let (encoding, length) = (encoding_of(&value), serialized_length(&value));
+    let (encoding, length) = (encoding_of(live), serialized_length(live));
     let (memory, uses) = (live.memory(), live.uses());
     format!(
         "Value at:0x0 refcount:{refcount} encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0 \
@@ -111,8 +111,14 @@ fn description(live: &LiveRef<'_>) -> String {
     )
 }
 
-fn serialized_length(value: &Value<'_>) -> usize {
-    match *value {
+fn serialized_length(live: &LiveRef<'_>) -> usize {
+    if let Ok(hash) = live.hash() {
+        let mut length = 1;
+        hash.for_each(|field, value| length += 2 + field.len() + value.len());
+        return length;
+    }
+    let value = live.value();
+    match value {
         Value::Int(n) if i8::try_from(n).is_ok() => 2,
         Value::Int(n) if i16::try_from(n).is_ok() => 3,
         Value::Int(n) if i32::try_from(n).is_ok() => 5,

@@ -207,6 +207,10 @@ const MEMORY: &[Command] = &[
 /// Longest string that Redis keeps in one piece with its header, bytes.
 const EMBEDDED_BYTES: usize = 44;
 
+/// Most fields of a hash that Redis keeps in one piece, and most bytes of each field and value, as it is usually set.
+const LISTPACK_ENTRIES: usize = 128;
+const LISTPACK_BYTES: usize = 64;
+
 /// A key's share of the index: a 64-byte bucket has seven slots, of which about 88 % are taken.
 const INDEX_BYTES: u64 = 10;
 
@@ -239,8 +243,16 @@ fn look_counted(
     found.map(|_| ())
 }
 
-/// The name Redis has for how it would keep a value.
-pub(super) fn encoding_of(value: &Value<'_>) -> &'static str {
+/// The name Redis has for how it would keep a live entry's value.
+pub(super) fn encoding_of(live: &LiveRef<'_>) -> &'static str {
+    match live.hash() {
+        Ok(hash) if hash.is_within(LISTPACK_ENTRIES, LISTPACK_BYTES) => "listpack",
+        Ok(_) => "hashtable",
+        Err(_) => encoding_of_string(&live.value()),
+    }
+}
+
+fn encoding_of_string(value: &Value<'_>) -> &'static str {
     match value {
         Value::Int(_) => "int",
         value if value.len() <= EMBEDDED_BYTES => "embstr",
@@ -250,7 +262,7 @@ pub(super) fn encoding_of(value: &Value<'_>) -> &'static str {
 
 fn encoding(call: &mut Call<'_, '_>) -> Result<(), Error> {
     look_counted(call, |live, reply| {
-        reply.bulk_str(encoding_of(&live.value()));
+        reply.bulk_str(encoding_of(&live));
         Ok(())
     })
 }

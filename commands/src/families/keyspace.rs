@@ -202,6 +202,7 @@ pub const COMMANDS: &[Command] = &[
 pub fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::String => "string",
+        Kind::Hash => "hash",
     }
 }
 

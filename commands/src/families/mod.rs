@@ -1,8 +1,8 @@
 //! The command families: one file each, rows first, then handlers.
 //!
 //! Wire ids are dealt out in blocks: connection 1, client 20, string 50, counter 80, expiry 100, keyspace 130, scan 160,
-//! transaction 170, config 180, introspect 190, inspect 210, server 240, debug 290, refused 310, cache 340, swr 360;
-//! the next family begins at 400.
+//! transaction 170, config 180, introspect 190, inspect 210, server 240, debug 290, refused 310, cache 340, swr 360,
+//! event 400, hash 420; the next family begins at 450.
 
 pub mod cache;
 pub mod client;
@@ -12,6 +12,7 @@ pub mod counter;
 pub mod debug;
 pub mod event;
 pub mod expiry;
+pub mod hash;
 pub mod help;
 pub mod inspect;
 pub mod introspect;

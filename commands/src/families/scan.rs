@@ -46,8 +46,43 @@ pub const COMMANDS: &[Command] = &[
 /// Keys a SCAN looks at if it is not told.
 const DEFAULT_COUNT: usize = 10;
 
-/// Most keys one SCAN looks at, however many it was asked for: bounds its time (some 0.2 s) and its reply.
+/// Most keys or fields one walk looks at, however many it was asked for: bounds its time (some 0.2 s) and its reply.
 const MAX_COUNT: usize = 1_000_000;
+
+/// Options of SCAN and of the walks inside one value.
+pub(super) struct WalkOptions<'a> {
+    pattern: Option<&'a [u8]>,
+    kind: Option<&'a [u8]>,
+    /// Keys or fields to look at.
+    pub count: usize,
+}
+
+impl<'a> WalkOptions<'a> {
+    /// Reads the options from argument `first` on.
+    pub fn parse(call: &Call<'a, '_>, first: usize, with_type: bool) -> Result<Self, Error> {
+        let mut options = Self { pattern: None, kind: None, count: DEFAULT_COUNT };
+        for index in (first..call.args.len()).step_by(2) {
+            let value = call.args.get(index + 1).ok_or(Error::SYNTAX)?;
+            if call.is_word(index, "COUNT") {
+                let asked = call.integer(index + 1)?;
+                options.count = usize::try_from(asked).ok().filter(|count| *count > 0).ok_or(Error::SYNTAX)?;
+            } else if call.is_word(index, "MATCH") {
+                options.pattern = Some(value).filter(|pattern| *pattern != b"*");
+            } else if with_type && call.is_word(index, "TYPE") {
+                options.kind = Some(value);
+            } else {
+                return Err(Error::SYNTAX);
+            }
+        }
+        options.count = options.count.min(MAX_COUNT);
+        Ok(options)
+    }
+
+    /// Whether MATCH lets it pass.
+    pub fn passes(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
+    }
+}
 
 /// Which keys of a walk are returned.
 struct Filter {
@@ -126,27 +161,14 @@ impl Job for Walk {
 }
 
 /// A cursor as clients send it back.
-fn parse_cursor(text: &[u8]) -> Option<u64> {
+pub(super) fn parse_cursor(text: &[u8]) -> Option<u64> {
     core::str::from_utf8(text).ok()?.parse().ok()
 }
 
 fn scan(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let cursor = parse_cursor(call.args.at(1)).ok_or(Error::err("invalid cursor"))?;
-    let (mut pattern, mut kind, mut count) = (None, None, DEFAULT_COUNT);
-    for index in (2..call.args.len()).step_by(2) {
-        let value = call.args.get(index + 1).ok_or(Error::SYNTAX)?;
-        if call.is_word(index, "COUNT") {
-            let asked = call.integer(index + 1)?;
-            count = usize::try_from(asked).ok().filter(|count| *count > 0).ok_or(Error::SYNTAX)?;
-        } else if call.is_word(index, "MATCH") {
-            pattern = Some(value);
-        } else if call.is_word(index, "TYPE") {
-            kind = Some(value);
-        } else {
-            return Err(Error::SYNTAX);
-        }
-    }
-    Walk::new(call, cursor, count.min(MAX_COUNT), Filter::new(pattern, kind), true).begin(call)
+    let options = WalkOptions::parse(call, 2, true)?;
+    Walk::new(call, cursor, options.count, Filter::new(options.pattern, options.kind), true).begin(call)
 }
 
 fn keys(call: &mut Call<'_, '_>) -> Result<(), Error> {

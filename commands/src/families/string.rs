@@ -19,7 +19,7 @@ use protocol::ReplyWriter;
 use protocol::number::parse_i64;
 use std::sync::Arc;
 use storage::limits::INLINE_VALUE_BYTES;
-use storage::{Cx, Db, Kind, LiveRef, Millis, NewValue, Slot, Value};
+use storage::{Cx, Db, LiveRef, Millis, NewValue, Slot, Value};
 
 /// Rows of this family.
 pub const COMMANDS: &[Command] = &[
@@ -279,22 +279,22 @@ pub fn encode(bytes: &[u8]) -> NewValue<'_> {
     NewValue::Bytes(bytes)
 }
 
-/// Writes the string of a value; long ones are sent without being copied.
+/// Writes the string of a value; long ones are sent without being copied. Inside a longer reply, what is no string is an
+/// error in its place.
 #[inline]
 pub fn reply_value(reply: &mut ReplyWriter<'_>, value: Value<'_>) {
     match value {
         Value::Raw(bytes) => reply.bulk(bytes),
         Value::Int(n) => reply.bulk_integer(n),
         Value::Shared(bytes) => reply.shared(bytes),
+        Value::Hash(_) => reply.error_bytes(&Error::WRONG_TYPE.line()),
     }
 }
 
-/// Writes the string of a live entry, or the error for another type.
+/// Writes the string of a live entry, or gives the error for another type.
 #[inline]
 pub fn reply_string(reply: &mut ReplyWriter<'_>, live: &LiveRef<'_>) -> Result<(), Error> {
-    match live.kind() {
-        Kind::String => reply_value(reply, live.value()),
-    }
+    reply_value(reply, live.string()?);
     Ok(())
 }
 
@@ -316,6 +316,7 @@ pub(crate) fn with_text<R>(value: &Value<'_>, act: impl FnOnce(&[u8]) -> R) -> R
         Value::Raw(bytes) => act(bytes),
         Value::Shared(bytes) => act(bytes),
         Value::Int(n) => act(itoa::Buffer::new().format(*n).as_bytes()),
+        Value::Hash(_) => unreachable!("the caller asked for a string"),
     }
 }
 
@@ -491,7 +492,7 @@ fn set_with_options(call: &mut Call<'_, '_>) -> Result<(), Error> {
         if !options.get {
             if write { reply.ok() } else { reply.null() }
         }
-        Ok(found)
+        Ok::<_, Error>(found)
     })?;
     if options.get {
         call.count_lookup(found);
@@ -561,7 +562,7 @@ fn getset(call: &mut Call<'_, '_>) -> Result<(), Error> {
         reply_slot(reply, &slot)?;
         let hit = slot.is_live();
         writing.store(slot, value, None);
-        Ok(hit)
+        Ok::<_, Error>(hit)
     })?;
     call.count_lookup(hit);
     Ok(())
@@ -570,7 +571,7 @@ fn getset(call: &mut Call<'_, '_>) -> Result<(), Error> {
 fn getdel(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let hit = call.first(|slot, reply| {
         reply_slot(reply, &slot)?;
-        Ok(slot.delete())
+        Ok::<_, Error>(slot.delete())
     })?;
     call.count_lookup(hit);
     Ok(())
@@ -588,7 +589,7 @@ fn getex(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let hit = call.first(|slot, reply| {
         let Slot::Live(mut live) = slot else {
             reply.null();
-            return Ok(false);
+            return Ok::<_, Error>(false);
         };
         let expire = expire?;
         reply_string(reply, &live)?;

@@ -112,7 +112,7 @@ fn group(bytes: &mut Unstructured<'_>) -> Result<Group> {
 }
 
 fn op(bytes: &mut Unstructured<'_>, bulk_left: &mut u16) -> Result<Op> {
-    Ok(match bytes.int_in_range(0..=54)? {
+    Ok(match bytes.int_in_range(0..=62)? {
         0..10 => Op::Put { name: name(bytes)?, len: len(bytes)?, fill: u8::arbitrary(bytes)?, ttl_ms: ttl(bytes)? },
         10 | 11 => Op::PutInt { name: name(bytes)?, n: i64::arbitrary(bytes)? >> bytes.int_in_range(0..=63)? },
         12..15 => Op::Append { name: name(bytes)?, len: len(bytes)? },
@@ -122,6 +122,23 @@ fn op(bytes: &mut Unstructured<'_>, bulk_left: &mut u16) -> Result<Op> {
         22..24 => Op::Move { from: name(bytes)?, to: name(bytes)? },
         24 => Op::NoEvict { name: name(bytes)?, on: bool::arbitrary(bytes)? },
         25 => Op::Touch { name: name(bytes)? },
+        55 => Op::Copy { from: name(bytes)?, to: name(bytes)? },
+        56..60 => Op::HashSet {
+            name: name(bytes)?,
+            first: bytes.int_in_range(0..=400)?,
+            count: bytes.int_in_range(1..=if u8::arbitrary(bytes)? < 16 { 1200 } else { 9 })?,
+            len: bytes.int_in_range(0..=700)?,
+        },
+        60..62 => Op::HashRemove {
+            name: name(bytes)?,
+            first: bytes.int_in_range(0..=400)?,
+            count: bytes.int_in_range(1..=if u8::arbitrary(bytes)? < 32 { 1200 } else { 9 })?,
+        },
+        62 => Op::HashScan {
+            name: name(bytes)?,
+            wanted: bytes.int_in_range(1..=200)?,
+            first: bytes.int_in_range(0..=400)?,
+        },
         48..51 => Op::Tag { name: name(bytes)?, tags: tags(bytes, 0)? },
         51..=54 => Op::Revoke { db: db(bytes)?, group: group(bytes)? },
         26..28 => Op::Bulk {

@@ -6,7 +6,7 @@ use crate::hash::Place;
 use crate::index::Word;
 use crate::limits::SEGMENT_ENTRIES;
 use crate::pages::{Pages, RECORD_BYTES, Spot, TAIL_STEP, rounded};
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::stub;
 use core::mem;
 use smallvec::SmallVec;
@@ -36,14 +36,22 @@ impl Segment {
         }
     }
 
-    /// Moves all it owns out of memory that is being emptied, but for shared values; gives the bytes moved. Positions stay.
-    pub fn move_out(&mut self) -> usize {
+    /// Moves all it owns out of memory that is being emptied, but for shared strings; gives the bytes moved, and whether
+    /// that was all: large objects move in several calls. Positions stay.
+    pub fn move_out(&mut self, round: u32) -> (usize, bool) {
         let mut moved = self.index.move_out() + self.pages.move_out();
+        let mut done = true;
+        let mut move_object = |record: &mut [u8]| {
+            done &= Record::at(record).object().is_none() || record::move_object(record, round);
+        };
         if self.owners > 0 {
             for (_, _, word) in self.index.iter() {
                 let stored = self.pages.rest_mut(word.spot());
                 if stub::is_stub(stored) {
                     moved += stub::move_out(stored);
+                    move_object(stub::block_mut(stored));
+                } else {
+                    move_object(stored);
                 }
             }
         }
@@ -52,8 +60,9 @@ impl Segment {
                 stashed.block = Block::of(&stashed.block);
                 moved += stashed.block.len();
             }
+            move_object(&mut stashed.block);
         }
-        moved
+        (moved, done)
     }
 
     pub(super) fn close_many_holes(&mut self) {

@@ -28,6 +28,7 @@ fn value_of(segment: &Segment, key: &[u8]) -> Option<Vec<u8>> {
         Value::Raw(bytes) => bytes.to_vec(),
         Value::Shared(bytes) => bytes.to_vec(),
         Value::Int(n) => n.to_string().into_bytes(),
+        Value::Hash(_) => unreachable!("only strings here"),
     })
 }
 

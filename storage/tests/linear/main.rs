@@ -124,6 +124,7 @@ fn carry_out(access: &mut Access<'_>, key: &[u8], call: &Call, random: &mut Rand
                 Value::Int(n) => Val::Int(n),
                 Value::Raw(bytes) => Val::Bytes(bytes.to_vec()),
                 Value::Shared(bytes) => Val::Bytes(bytes.to_vec()),
+                Value::Hash(_) => unreachable!("only strings are stored here"),
             }))
         }),
         Call::Set { db, val, mortal } => on(db, &mut |slot| {

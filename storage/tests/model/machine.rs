@@ -2,10 +2,13 @@
 
 use crate::layouts::{HONEST, layout};
 use crate::operations::{BULK, DBS, Group, Name, Op, PATTERNS, PREFIXES};
-use crate::reference::{Reference, Scan, Val, key, key_numbers};
-use std::collections::{BTreeSet, HashMap};
+use crate::reference::{Reference, Scan, Val, field, key, key_numbers};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use storage::{Access, Cx, Db, Millis, Mode, NewValue, Overflow, Policy, Selector, Slot, Store, Value, Watch};
+use storage::{
+    Access, Cx, Db, LiveRef, Millis, Mode, NewValue, Overflow, Policy, Position, Selector, Slot, Store, Value, Watch,
+    WrongType,
+};
 
 /// When deadlines are reclaimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +147,11 @@ impl Machine {
                 self.one(name, |slot| slot.live().map(|live| live.remove()));
                 self.reference.remove(name);
             }
-            Op::Move { from, to } => self.move_entry(from, to),
+            Op::Move { from, to } => self.carry(from, to, true),
+            Op::Copy { from, to } => self.carry(from, to, false),
+            Op::HashSet { name, first, count, len } => self.set_fields(name, first..first + count, len),
+            Op::HashRemove { name, first, count } => self.remove_fields(name, first..first + count),
+            Op::HashScan { name, wanted, first } => self.scan_fields(name, wanted, first),
             Op::NoEvict { name, on } => {
                 self.one(name, |slot| slot.live().map(|mut live| live.set_no_evict(on)));
                 self.reference.set_no_evict(name, on);
@@ -247,16 +254,98 @@ impl Machine {
         self.with(|access, cx| while !access.tick(0, access.stripes(), cx) {});
     }
 
+    /// The hash under a key: its fields, none where there is no key, or `None` where there is a string.
+    fn known_fields(&self, name: Name) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
+        match self.reference.live(name).map(|entry| &entry.val) {
+            None => Some(BTreeMap::new()),
+            Some(Val::Hash(fields)) => Some(fields.clone()),
+            Some(_) => None,
+        }
+    }
+
+    fn set_fields(&mut self, name: Name, numbers: core::ops::Range<u16>, len: usize) {
+        if !self.make_room(name, numbers.len() * (len + 8)) {
+            return;
+        }
+        let value = vec![self.steps as u8; len];
+        let new = self.one(name, |slot| {
+            slot.edit_hash(|hash| numbers.clone().filter(|number| hash.set(&field(*number), &value)).count())
+        });
+        let Some(mut fields) = self.known_fields(name) else {
+            assert_eq!(new, Err(WrongType));
+            return;
+        };
+        let before = fields.len();
+        fields.extend(numbers.map(|number| (field(number), value.clone())));
+        assert_eq!(new, Ok(fields.len() - before), "fields that are new");
+        self.put_fields(name, fields);
+    }
+
+    fn remove_fields(&mut self, name: Name, numbers: core::ops::Range<u16>) {
+        let gone = self.one(name, |slot| {
+            slot.edit_hash(|hash| numbers.clone().filter(|number| hash.remove(&field(*number))).count())
+        });
+        let Some(mut fields) = self.known_fields(name) else {
+            assert_eq!(gone, Err(WrongType));
+            return;
+        };
+        let before = fields.len();
+        fields.retain(|known, _| !numbers.clone().any(|number| field(number) == *known));
+        assert_eq!(gone, Ok(before - fields.len()), "fields that were there");
+        if before > fields.len() {
+            self.put_fields(name, fields);
+        }
+    }
+
+    /// Notes what an edit made of a hash.
+    fn put_fields(&mut self, name: Name, fields: BTreeMap<Vec<u8>, Vec<u8>>) {
+        if fields.is_empty() {
+            self.reference.remove(name);
+        } else if self.reference.live(name).is_some() {
+            self.reference.edit(name, |entry| entry.val = Val::Hash(fields));
+        } else {
+            self.reference.put(name, Val::Hash(fields), None);
+        }
+    }
+
+    /// Fields present throughout are met once, whatever becomes of the others meanwhile.
+    fn scan_fields(&mut self, name: Name, wanted: usize, first: u16) {
+        let Some(mut stable) = self.known_fields(name).filter(|fields| !fields.is_empty()) else { return };
+        let (mut position, mut met) = (Some(Position::START), BTreeMap::new());
+        let mut number = first;
+        while let Some(from) = position {
+            let cx = self.cx();
+            position = self.one(name, |slot| {
+                let live = slot.live()?;
+                let hash = live.hash().expect("it was a hash");
+                let drawn = hash.random(&cx, 0).map(|(field, _)| field.to_vec());
+                assert!(hash.get(&drawn.expect("it has fields")).is_some());
+                hash.walk(from, wanted, &cx, |field, _| *met.entry(field.to_vec()).or_insert(0) += 1)
+            });
+            self.remove_fields(name, number..number + 3);
+            (number..number + 3).for_each(|number| drop(stable.remove(&field(number))));
+            self.set_fields(name, number + 300..number + 306, 5);
+            number = number.wrapping_add(3) % 1000;
+        }
+        for field in stable.keys().filter(|_| self.reference.live(name).is_some()) {
+            assert_eq!(met.get(field), Some(&1), "{}", String::from_utf8_lossy(field));
+        }
+    }
+
     fn edit(&mut self, name: Name, edit: impl Fn(&mut Vec<u8>)) {
+        if self.reference.live(name).is_some_and(|entry| entry.val.as_bytes().is_none()) {
+            return;
+        }
         self.one(name, |slot| slot.live().map(|mut live| live.edit(&edit)));
         self.reference.edit(name, |entry| {
-            let mut bytes = entry.val.as_bytes();
+            let mut bytes = entry.val.as_bytes().expect("a string");
             edit(&mut bytes);
             entry.val = Val::Bytes(bytes);
         });
     }
 
-    fn move_entry(&mut self, from: Name, to: Name) {
+    /// Moves or copies an entry.
+    fn carry(&mut self, from: Name, to: Name, moves: bool) {
         if from == to {
             return;
         }
@@ -267,7 +356,9 @@ impl Machine {
                 let detached = access.one(db(from.0), from_kh, &from_key, cx, |slot| {
                     let live = slot.live()?;
                     let detached = live.detached();
-                    live.remove();
+                    if moves {
+                        live.remove();
+                    }
                     Some(detached)
                 });
                 if let Some(detached) = detached {
@@ -275,7 +366,8 @@ impl Machine {
                 }
             });
         });
-        if let Some(entry) = self.reference.remove(from) {
+        let entry = if moves { self.reference.remove(from) } else { self.reference.live(from).cloned() };
+        if let Some(entry) = entry {
             self.reference.put(to, entry.val, entry.deadline);
         }
     }
@@ -332,7 +424,7 @@ impl Machine {
                 let entry = self.reference.live((number, key)).expect("just listed").clone();
                 let (value, deadline, uses, tags) = self.one((number, key), |slot| {
                     let live = slot.live().expect("listed by the walk");
-                    (owned(live.value()), live.deadline(), live.uses(), live.tags().collect::<BTreeSet<_>>())
+                    (owned(&live), live.deadline(), live.uses(), live.tags().collect::<BTreeSet<_>>())
                 });
                 assert!(tags.into_iter().eq(entry.tags.iter().map(|tag| self.tag(*tag)).collect::<BTreeSet<_>>()));
                 assert!(value == entry.val, "the value of {key} in {number}");
@@ -348,7 +440,7 @@ impl Machine {
         let everything: Vec<Db> = (0..16).map(Db).collect();
         self.with(|access, _| access.flush(&everything));
         self.tick_until_done();
-        assert_eq!(self.store.flushed_pending(), 0);
+        assert_eq!(self.store.buried(), 0);
         // A pass for what was revoked during the last one.
         self.tick_until_done();
         assert_eq!(self.store.revoke_log().1, 0, "the sweeper has dropped every record");
@@ -357,10 +449,21 @@ impl Machine {
     }
 }
 
-fn owned(value: Value<'_>) -> Val {
-    match value {
+fn owned(live: &LiveRef<'_>) -> Val {
+    if let Ok(hash) = live.hash() {
+        let mut fields = BTreeMap::new();
+        hash.for_each(|field, value| {
+            let Value::Raw(value) = value else { panic!("values here are short") };
+            assert_eq!(hash.get(field).map(|value| value.len()), Some(value.len()));
+            fields.insert(field.to_vec(), value.to_vec());
+        });
+        assert_eq!(fields.len(), hash.len());
+        return Val::Hash(fields);
+    }
+    match live.value() {
         Value::Raw(bytes) => Val::Bytes(bytes.to_vec()),
         Value::Shared(bytes) => Val::Bytes(Arc::unwrap_or_clone(bytes)),
         Value::Int(n) => Val::Int(n),
+        Value::Hash(_) => unreachable!("shown above"),
     }
 }

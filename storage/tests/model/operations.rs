@@ -31,28 +31,120 @@ pub enum Group {
 
 #[derive(Clone, Debug)]
 pub enum Op {
-    Put { name: Name, len: usize, fill: u8, ttl_ms: Option<i64> },
-    PutInt { name: Name, n: i64 },
-    Append { name: Name, len: usize },
-    Truncate { name: Name, len: usize },
-    SetDeadline { name: Name, ttl_ms: Option<u64> },
-    Remove { name: Name },
-    Move { from: Name, to: Name },
-    NoEvict { name: Name, on: bool },
-    Touch { name: Name },
-    Tag { name: Name, tags: Vec<u8> },
-    Revoke { db: u8, group: Group },
-    Bulk { db: u8, first: u16, count: u16, len: usize, ttl_ms: Option<i64> },
-    BulkRemove { db: u8, first: u16, count: u16 },
-    Advance { ms: u64 },
-    Tick { first: usize, count: usize },
-    Flush { dbs: Vec<u8> },
-    Swap { a: u8, b: u8 },
-    Watch { name: Name },
-    Check { nth: usize },
-    Unwatch { nth: usize },
-    Scan { db: u8, wanted: usize },
-    RandomKey { db: u8, seed: u64 },
-    Limit { kib: u64, policy: Policy },
-    Nominate { bytes: u64 },
+    Put {
+        name: Name,
+        len: usize,
+        fill: u8,
+        ttl_ms: Option<i64>,
+    },
+    PutInt {
+        name: Name,
+        n: i64,
+    },
+    Append {
+        name: Name,
+        len: usize,
+    },
+    Truncate {
+        name: Name,
+        len: usize,
+    },
+    SetDeadline {
+        name: Name,
+        ttl_ms: Option<u64>,
+    },
+    Remove {
+        name: Name,
+    },
+    Move {
+        from: Name,
+        to: Name,
+    },
+    Copy {
+        from: Name,
+        to: Name,
+    },
+    /// Sets fields `first` to `first + count` of a hash.
+    HashSet {
+        name: Name,
+        first: u16,
+        count: u16,
+        len: usize,
+    },
+    HashRemove {
+        name: Name,
+        first: u16,
+        count: u16,
+    },
+    /// Walks over a whole hash, which is edited between the steps: removes and adds fields of numbers from `first` on.
+    HashScan {
+        name: Name,
+        wanted: usize,
+        first: u16,
+    },
+    NoEvict {
+        name: Name,
+        on: bool,
+    },
+    Touch {
+        name: Name,
+    },
+    Tag {
+        name: Name,
+        tags: Vec<u8>,
+    },
+    Revoke {
+        db: u8,
+        group: Group,
+    },
+    Bulk {
+        db: u8,
+        first: u16,
+        count: u16,
+        len: usize,
+        ttl_ms: Option<i64>,
+    },
+    BulkRemove {
+        db: u8,
+        first: u16,
+        count: u16,
+    },
+    Advance {
+        ms: u64,
+    },
+    Tick {
+        first: usize,
+        count: usize,
+    },
+    Flush {
+        dbs: Vec<u8>,
+    },
+    Swap {
+        a: u8,
+        b: u8,
+    },
+    Watch {
+        name: Name,
+    },
+    Check {
+        nth: usize,
+    },
+    Unwatch {
+        nth: usize,
+    },
+    Scan {
+        db: u8,
+        wanted: usize,
+    },
+    RandomKey {
+        db: u8,
+        seed: u64,
+    },
+    Limit {
+        kib: u64,
+        policy: Policy,
+    },
+    Nominate {
+        bytes: u64,
+    },
 }

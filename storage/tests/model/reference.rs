@@ -14,6 +14,11 @@ pub fn key(number: u16) -> Vec<u8> {
     }
 }
 
+/// A field of a hash.
+pub fn field(number: u16) -> Vec<u8> {
+    format!("f{number}").into_bytes()
+}
+
 /// Numbers of all keys in play.
 pub fn key_numbers() -> impl Iterator<Item = u16> {
     (0..KEYS).chain(BULK..BULK + 1000)
@@ -23,13 +28,16 @@ pub fn key_numbers() -> impl Iterator<Item = u16> {
 pub enum Val {
     Bytes(Vec<u8>),
     Int(i64),
+    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
 }
 
 impl Val {
-    pub fn as_bytes(&self) -> Vec<u8> {
+    /// The string; `None` of a hash.
+    pub fn as_bytes(&self) -> Option<Vec<u8>> {
         match self {
-            Self::Bytes(bytes) => bytes.clone(),
-            Self::Int(n) => n.to_string().into_bytes(),
+            Self::Bytes(bytes) => Some(bytes.clone()),
+            Self::Int(n) => Some(n.to_string().into_bytes()),
+            Self::Hash(_) => None,
         }
     }
 }

@@ -39,6 +39,11 @@ fn advances() -> impl Strategy<Value = u64> {
     prop_oneof![4 => 1u64..100, 4 => 100u64..5000, 3 => 5000u64..200_000, 2 => 200_000u64..20_000_000, 1 => 20_000_000u64..800_000_000]
 }
 
+/// How many fields are set or removed at once: packed hashes, and tables of a few segments.
+fn fields() -> impl Strategy<Value = u16> {
+    prop_oneof![6 => 1u16..6, 3 => 6u16..140, 1 => 140u16..1200]
+}
+
 fn groups() -> impl Strategy<Value = Group> {
     prop_oneof![
         3 => (0..PREFIXES.len()).prop_map(Group::Prefix),
@@ -65,6 +70,11 @@ pub fn unlimited() -> BoxedStrategy<Op> {
             .prop_map(|(name, ttl_ms)| Op::SetDeadline { name, ttl_ms }),
         4 => names().prop_map(|name| Op::Remove { name }),
         3 => (names(), names()).prop_map(|(from, to)| Op::Move { from, to }),
+        1 => (names(), names()).prop_map(|(from, to)| Op::Copy { from, to }),
+        6 => (names(), 0u16..400, fields(), prop_oneof![4 => 0usize..40, 1 => 200usize..700])
+            .prop_map(|(name, first, count, len)| Op::HashSet { name, first, count, len }),
+        3 => (names(), 0u16..400, fields()).prop_map(|(name, first, count)| Op::HashRemove { name, first, count }),
+        1 => (names(), 1usize..200, 0u16..400).prop_map(|(name, wanted, first)| Op::HashScan { name, wanted, first }),
         2 => (names(), any::<bool>()).prop_map(|(name, on)| Op::NoEvict { name, on }),
         2 => names().prop_map(|name| Op::Touch { name }),
         8 => (names(), proptest::collection::vec(0..TAGS, 0..4)).prop_map(|(name, tags)| Op::Tag { name, tags }),

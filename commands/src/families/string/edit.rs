@@ -21,7 +21,7 @@ pub(super) fn append(call: &mut Call<'_, '_>) -> Result<(), Error> {
     call.first(|slot, reply| {
         let total = match slot {
             Slot::Live(mut live) => {
-                let total = live.value().len() + tail.len();
+                let total = live.string()?.len() + tail.len();
                 if total > longest {
                     return Err(Error::TOO_LONG);
                 }
@@ -48,14 +48,14 @@ pub(super) fn strlen(call: &mut Call<'_, '_>) -> Result<(), Error> {
             if touch {
                 live.touch();
             }
-            reply.integer(live.value().len() as i64);
-            true
+            reply.integer(live.string()?.len() as i64);
+            Ok::<_, Error>(true)
         }
         Slot::Vacant(_) => {
             reply.integer(0);
-            false
+            Ok(false)
         }
-    });
+    })?;
     call.count_lookup(hit);
     Ok(())
 }
@@ -77,17 +77,17 @@ pub(super) fn getrange(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let hit = call.first(|slot, reply| {
         let Slot::Live(mut live) = slot else {
             reply.bulk(b"");
-            return false;
+            return Ok::<_, Error>(false);
         };
         if touch {
             live.touch();
         }
-        match live.value() {
+        match live.string()? {
             Value::Shared(bytes) => long = Some(bytes),
             short => with_text(&short, |text| reply.bulk(&text[range(start, end, text.len())])),
         }
-        true
-    });
+        Ok(true)
+    })?;
     // Copied after the lock was given back.
     if let Some(bytes) = long {
         let part = range(start, end, bytes.len());
@@ -112,6 +112,7 @@ pub(super) fn setrange(call: &mut Call<'_, '_>) -> Result<(), Error> {
     call.first(|slot, reply| {
         let total = match slot {
             Slot::Live(mut live) => {
+                live.string()?;
                 if touch {
                     live.touch();
                 }
@@ -137,17 +138,17 @@ pub(super) fn setrange(call: &mut Call<'_, '_>) -> Result<(), Error> {
             }
         };
         reply.integer(total as i64);
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 /// SETRANGE with nothing to write: the length, and no key comes into being.
 fn strlen_of_write(call: &mut Call<'_, '_>) -> Result<(), Error> {
     call.first(|slot, reply| {
-        let len = slot.live().map_or(0, |live| live.value().len());
+        let len = slot.live().map_or(Ok(0), |live| live.string().map(|text| text.len()))?;
         reply.integer(len as i64);
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Makes room for the first key's string to grow to `end` bytes.

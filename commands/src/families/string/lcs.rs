@@ -6,7 +6,7 @@ use crate::effect::{Job, Progress};
 use crate::error::Error;
 use core::sync::atomic::Ordering;
 use protocol::number::parse_i64;
-use storage::{Slot, Value};
+use storage::{Slot, Value, WrongType};
 
 /// Cells filled, or steps walked back, in one slice: about 200 us.
 const SLICE_STEPS: usize = 64 * 1024;
@@ -49,19 +49,19 @@ fn options(call: &Call<'_, '_>) -> Result<Options, Error> {
 }
 
 /// A copy of the string under a key, empty if there is none.
-fn text_of(slot: Slot<'_>, touch: bool) -> (bool, Text) {
-    match slot {
+fn text_of(slot: Slot<'_>, touch: bool) -> Result<(bool, Text), WrongType> {
+    Ok(match slot {
         Slot::Vacant(_) => (false, Text::Short(Box::default())),
         Slot::Live(mut live) => {
             if touch {
                 live.touch();
             }
-            match live.value() {
+            match live.string()? {
                 Value::Shared(bytes) => (true, Text::Long(bytes)),
                 short => (true, Text::Short(with_text(&short, |text| text.into()))),
             }
         }
-    }
+    })
 }
 
 /// A string that outlives its lock.
@@ -85,9 +85,11 @@ pub(super) fn lcs(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let options = options(call)?;
     let (keys, db, touch, cx) = ([call.args.at(1), call.args.at(2)], call.session.db, !call.session.no_touch, call.cx);
     let hashes = keys.map(|key| call.store.hash(key));
-    let [(hit_a, a), (hit_b, b)] = call.store.atomically(hashes, |store| {
+    let [a, b] = call.store.atomically(hashes, |store| {
         [0, 1].map(|n| store.one(db, hashes[n], keys[n], &cx, |slot| text_of(slot, touch)))
     });
+    let wrong = |_| Error::err("The specified keys must contain string values");
+    let ((hit_a, a), (hit_b, b)) = (a.map_err(wrong)?, b.map_err(wrong)?);
     call.count_lookup(hit_a);
     call.count_lookup(hit_b);
     let cells = (a.len() + 1).saturating_mul(b.len() + 1);

@@ -1,11 +1,12 @@
 //! Replies of reading commands: `[state, value, token, ms]`, with META a fifth element.
 
+use crate::error::Error;
 use crate::families::string::reply_value;
 use crate::node::Node;
 use crate::services::Service;
 use crate::services::stats::Counts;
 use protocol::ReplyWriter;
-use storage::{Cx, Granted, Loaded, Millis, Value, View, Windows};
+use storage::{Cx, Granted, Kind, Loaded, Millis, Value, View, Windows};
 
 /// States of a key as clients are told them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,10 @@ pub(super) struct Asked<'a> {
 
 impl Answer<'_> {
     pub fn write(self, reply: &mut ReplyWriter<'_>, asked: &Asked<'_>) {
+        if self.value.as_ref().is_some_and(|value| value.kind() != Kind::String) {
+            reply.error_bytes(&Error::WRONG_TYPE.line());
+            return;
+        }
         let parts = if asked.meta { 5 } else { 4 };
         match asked.form {
             Form::Array => reply.array(parts),

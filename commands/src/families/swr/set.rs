@@ -80,7 +80,7 @@ pub(super) fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
         match &mut slot {
             Slot::Live(live) => {
                 if get {
-                    reply_value(reply, live.value());
+                    reply_value(reply, live.string()?);
                 }
                 if touch && write {
                     live.touch();
@@ -97,8 +97,8 @@ pub(super) fn set(call: &mut Call<'_, '_>) -> Result<(), Error> {
             (false, true) => reply.ok(),
             (false, false) => reply.null(),
         }
-        write
-    });
+        Ok::<_, Error>(write)
+    })?;
     service.stats.of(call.session.client.core).set.add(written.into());
     Ok(())
 }
