@@ -208,7 +208,7 @@ const MEMORY: &[Command] = &[
 const EMBEDDED_BYTES: usize = 44;
 
 /// Most fields of a hash that Redis keeps in one piece, and most bytes of each field and value, as it is usually set.
-const LISTPACK_ENTRIES: usize = 128;
+const LISTPACK_ENTRIES: usize = 512;
 const LISTPACK_BYTES: usize = 64;
 
 /// A key's share of the index: a 64-byte bucket has seven slots, of which about 88 % are taken.

@@ -89,7 +89,7 @@ fn large_hashes_are_hashes() {
 #[test]
 fn encodings_are_told_as_redis_would() {
     let mut t = Testkit::new();
-    filled(&mut t, "h", 128);
+    filled(&mut t, "h", 512);
     assert_eq!(t.run("OBJECT ENCODING h"), "$8\r\nlistpack\r\n");
     t.run("HSET h one more");
     assert_eq!(t.run("OBJECT ENCODING h"), "$9\r\nhashtable\r\n");
