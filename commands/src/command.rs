@@ -168,6 +168,8 @@ pub enum Group {
     Cache,
     /// Freshness of single entries.
     Swr,
+    /// Kafka topics as keyspaces.
+    Projection,
 }
 
 impl Group {
@@ -184,6 +186,7 @@ impl Group {
             Self::Cluster => "cluster",
             Self::Cache => "cache",
             Self::Swr => "swr",
+            Self::Projection => "projection",
         }
     }
 }
@@ -257,6 +260,7 @@ impl Command {
             (in_group(Group::Scripting), "@scripting"),
             (in_group(Group::Cache), "@cache"),
             (in_group(Group::Swr), "@swr"),
+            (in_group(Group::Projection), "@projection"),
         ];
         rules.iter().filter(|(holds, _)| *holds).map(|(_, name)| *name).collect()
     }

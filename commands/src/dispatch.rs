@@ -6,6 +6,7 @@ use crate::effect::{Effect, Job, Progress, Wait};
 use crate::error::{Error, QUOTED_BYTES, quoted};
 use crate::families::{help, transaction};
 use crate::node::Node;
+use crate::projections;
 use crate::services::Service;
 use crate::session::{Replies, Transaction};
 use crate::stats::WorkerStats;
@@ -148,6 +149,13 @@ fn gates(call: &mut Call<'_, '_>, lookup: Lookup) -> Gate {
             return Gate::Postpone;
         }
     }
+    // What is queued is judged when it runs: in the database of that time.
+    if call.node.projections.any()
+        && !in_transaction
+        && let Err(error) = projections::judge(call)
+    {
+        return Gate::Reject(error);
+    }
     if flags.has(Flags::WRITE) && call.node.services.writes_through() {
         match through::judge(call) {
             Err(error) => return Gate::Reject(error),
@@ -192,10 +200,13 @@ pub(crate) fn run(call: &mut Call<'_, '_>) -> Outcome {
 
 /// Runs a command of a transaction. What was queued before its key's service wrote through is refused here.
 pub(crate) fn run_queued(call: &mut Call<'_, '_>) -> Outcome {
-    if call.command.flags.has(Flags::WRITE)
-        && call.node.services.writes_through()
-        && let Err(error) = through::judge(call)
-    {
+    let judged = if call.command.flags.has(Flags::WRITE) && call.node.services.writes_through() {
+        through::judge(call).map(|_| ())
+    } else {
+        Ok(())
+    };
+    let judged = judged.and_then(|()| if call.node.projections.any() { projections::judge(call) } else { Ok(()) });
+    if let Err(error) = judged {
         refuse(call, &error);
         return Outcome::Failed;
     }

@@ -24,11 +24,12 @@ pub enum Code {
     NoService,
     Unblocked,
     Origin,
+    Stale,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Err,
         Self::WrongType,
         Self::WrongPass,
@@ -46,6 +47,7 @@ impl Code {
         Self::NoService,
         Self::Unblocked,
         Self::Origin,
+        Self::Stale,
     ];
 
     /// The word itself.
@@ -68,6 +70,7 @@ impl Code {
             Self::NoService => "NOSERVICE",
             Self::Unblocked => "UNBLOCKED",
             Self::Origin => "ORIGIN",
+            Self::Stale => "STALE",
         }
     }
 }
@@ -118,6 +121,11 @@ impl Error {
     /// An expire time that is not positive or too large.
     pub fn invalid_expire(name: &str) -> Self {
         Self::because(format!("invalid expire time in '{name}' command"))
+    }
+
+    /// What is asked for cannot be written.
+    pub fn readonly(what: String) -> Self {
+        Self { code: Code::Readonly, text: Cow::Owned(what.into_bytes()) }
     }
 
     /// An origin refused a write with this status, or nobody knows.

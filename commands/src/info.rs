@@ -33,6 +33,7 @@ pub enum Section {
     Errorstats,
     Cluster,
     Swr,
+    Projections,
     Keyspace,
     Commandstats,
     Latencystats,
@@ -52,7 +53,7 @@ pub enum Shown {
 
 impl Section {
     /// Every section, in the order shown.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Server,
         Self::Clients,
         Self::Memory,
@@ -63,6 +64,7 @@ impl Section {
         Self::Errorstats,
         Self::Cluster,
         Self::Swr,
+        Self::Projections,
         Self::Keyspace,
         Self::Commandstats,
         Self::Latencystats,
@@ -83,6 +85,7 @@ impl Section {
             Self::Cluster => "Cluster",
             Self::Keyspace => "Keyspace",
             Self::Swr => "Swr",
+            Self::Projections => "Projections",
             Self::Commandstats => "Commandstats",
             Self::Latencystats => "Latencystats",
             Self::Cores => "Cores",
@@ -93,7 +96,7 @@ impl Section {
     pub fn shown(self) -> Shown {
         match self {
             Self::Commandstats | Self::Latencystats => Shown::All,
-            Self::Cores => Shown::Everything,
+            Self::Projections | Self::Cores => Shown::Everything,
             _ => Shown::Always,
         }
     }
@@ -193,7 +196,7 @@ const fn lines(
 
 use Section::{
     Clients, Cluster, Commandstats, Cores, Cpu, Errorstats, Keyspace, Latencystats, Memory as Mem, Persistence,
-    Replication, Server, Stats, Swr,
+    Projections, Replication, Server, Stats, Swr,
 };
 
 /// All fields, in the order shown.
@@ -298,6 +301,7 @@ pub const ROWS: &[Row] = &[
     field(Swr, "swr_services", |f| f.call.node.services.now().all().count().to_string()),
     field(Swr, "swr_side_bytes", |f| f.call.store.store().side_bytes().to_string()),
     lines(Swr, "swr_", swr_lines),
+    lines(Projections, "projection_", projection_lines),
     lines(Keyspace, "db", keyspace_lines),
     lines(Commandstats, "cmdstat_", command_lines),
     lines(Latencystats, "latency_percentiles_usec_", latency_lines),
@@ -308,6 +312,29 @@ fn swr_lines(facts: &mut Facts<'_, '_, '_>) -> Vec<(String, String)> {
     let services: Vec<_> = facts.call.node.services.now().with_global().map(Arc::clone).collect();
     let sums = crate::families::cache::sums(&services);
     sums.into_iter().map(|(name, sum)| (name.to_owned(), sum.to_string())).collect()
+}
+
+fn projection_lines(facts: &mut Facts<'_, '_, '_>) -> Vec<(String, String)> {
+    let line = |projection: &Arc<crate::projections::Projection>| {
+        let board = projection.board();
+        let mut line = format!(
+            "state={},partitions={},ready={},lag={},lag_ms={}",
+            board.state,
+            board.partitions.len(),
+            board.ready,
+            board.lag,
+            board.lag_ms
+        );
+        for (name, count) in &board.counts {
+            let _ = write!(line, ",{name}={count}");
+        }
+        // Nothing in it may look like the end of a field or line.
+        let error: String =
+            board.last_error.chars().map(|c| if c.is_control() || c == ',' { ' ' } else { c }).collect();
+        let _ = write!(line, ",flags={},last_error={error}", board.flags.join("+"));
+        (projection.name.clone(), line)
+    };
+    facts.call.node.projections.all().iter().map(line).collect()
 }
 
 fn largest(values: impl Iterator<Item = u64>) -> String {

@@ -26,6 +26,7 @@ pub mod origin;
 #[cfg(feature = "histogram")]
 pub mod pauses;
 pub mod payload;
+pub mod projections;
 pub mod refusal;
 pub mod services;
 pub mod session;

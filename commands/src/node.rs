@@ -5,6 +5,7 @@ use crate::events::Events;
 use crate::host::Host;
 use crate::latency::Latency;
 use crate::loader::jobs::Jobs;
+use crate::projections::Projections;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::slowlog::Slowlog;
@@ -48,6 +49,8 @@ pub struct Node {
     pub services: Services,
     /// What events of applications revoke.
     pub events: Events,
+    /// Kafka topics as keyspaces.
+    pub projections: Projections,
     /// Loads for workers.
     pub jobs: Jobs,
     /// The next number of a reader that waits.
@@ -84,6 +87,7 @@ impl Node {
             counts_before: Mutex::default(),
             services: Services::new(cores),
             events: Events::default(),
+            projections: Projections::default(),
             jobs: Jobs::default(),
             tickets: AtomicU64::new(1),
             active_expire: AtomicBool::new(true),

@@ -27,6 +27,7 @@ pub const FAMILIES: &[&[Command]] = &[
     families::swr::COMMANDS,
     families::event::COMMANDS,
     families::hash::COMMANDS,
+    families::projection::COMMANDS,
 ];
 
 /// Longest command name there may be, in bytes.

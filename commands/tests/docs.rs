@@ -48,6 +48,7 @@ fn group_title(group: Group) -> &'static str {
         Group::Cluster => "Cluster mode, which is refused",
         Group::Cache => "Groups of entries",
         Group::Swr => "Freshness",
+        Group::Projection => "Projections",
     }
 }
 

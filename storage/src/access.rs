@@ -4,6 +4,7 @@ use crate::arena;
 use crate::exclusive::{Exclusive, Member};
 use crate::hash::KeyHash;
 use crate::limits::{BUCKET_AHEAD, ENTRY_AHEAD, REAP_ENTRIES, SEGMENT_AHEAD};
+use crate::record::Record;
 use crate::revoke::{Mode, Overflow, Refused, Selector, Still};
 use crate::scan::Position;
 use crate::slot::Slot;
@@ -331,6 +332,18 @@ impl<'s> Access<'s> {
         cx: &Cx,
         mut each: impl FnMut(&[u8], Kind),
     ) -> Option<Position> {
+        self.walk_records(db, from, wanted, cx, |record| each(record.key(), record.kind()))
+    }
+
+    /// The same, with all there is to an entry.
+    pub(crate) fn walk_records(
+        &mut self,
+        db: Db,
+        from: Position,
+        wanted: usize,
+        cx: &Cx,
+        mut each: impl FnMut(Record<'_>),
+    ) -> Option<Position> {
         let store = self.store;
         let (bits, physical) = (store.stripe_bits, store.physical(db));
         let env = self.env(physical);
@@ -346,7 +359,7 @@ impl<'s> Access<'s> {
                     order = table.visit(from, wanted - visited, bits + 2, (cx, env), |record, is_live| {
                         visited += 1;
                         if is_live {
-                            each(record.key(), record.kind());
+                            each(record);
                         }
                     });
                 }

@@ -1,13 +1,15 @@
 //! What a record carries beyond value and deadline, where it carries anything.
 //!
 //! ```text
-//! marks u8 {no evict 1, stamp 2, tags 4, windows 8, absent 16, validator 32}
-//!   | [stamp u32] | [windows 25] | [number of tags u8 | 8 bytes each] | [length u16 | validator]
+//! marks u8 {no evict 1, stamp 2, tags 4, windows 8, absent 16, validator 32, provenance 64}
+//!   | [stamp u32] | [windows 25] | [provenance 26] | [number of tags u8 | 8 bytes each] | [length u16 | validator]
 //! windows: stored, fresh until, retain until 6 bytes each | refresh u8 | load ms u16 | version u32
+//! provenance: source u16 | partition u32 | offset u64 | time 6 bytes | schema u32 | generation u8 | mapping u8
 //! ```
 //!
 //! An *absent* record stands for the knowledge that there is no value: its deadline has passed when it is written, so that
-//! every ordinary command finds nothing, and it is kept until `retain`.
+//! every ordinary command finds nothing, and it is kept until `retain`. A record with a *provenance* is a projected one: it is
+//! never evicted, and revokes of groups do not meet it, since nobody could load it again.
 
 use crate::limits::{MAX_TAGS, MAX_VALIDATOR_BYTES};
 use crate::time::Millis;
@@ -19,11 +21,13 @@ const HAS_TAGS: u8 = 0x04;
 const HAS_WINDOWS: u8 = 0x08;
 const ABSENT: u8 = 0x10;
 const HAS_VALIDATOR: u8 = 0x20;
+const HAS_PROVENANCE: u8 = 0x40;
 
 const STAMP_BYTES: usize = 4;
 const TAG_BYTES: usize = size_of::<u64>();
 const TIME_BYTES: usize = 6;
 const WINDOWS_BYTES: usize = 3 * TIME_BYTES + 1 + 2 + 4;
+const PROVENANCE_BYTES: usize = 2 + 4 + 8 + TIME_BYTES + 4 + 1 + 1;
 
 /// Tags by their hash.
 pub(crate) type Tags = SmallVec<[u64; 4]>;
@@ -93,6 +97,53 @@ impl Windows {
     }
 }
 
+/// Which record of a log a projected entry was made of, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// The log, by the number that its projection gave to this incarnation of it.
+    pub source: u16,
+    /// Its partition.
+    pub partition: u32,
+    /// The record's offset there.
+    pub offset: u64,
+    /// The record's own time; six bytes of ms are kept.
+    pub time: Millis,
+    /// The schema it was written with, 0 = none.
+    pub schema: u32,
+    /// Counts rebuilds, modulo 256.
+    pub generation: u8,
+    /// Tells apart mappings that make different entries of one record.
+    pub mapping: u8,
+}
+
+impl Provenance {
+    fn write(&self, to: &mut [u8]) {
+        to[..2].copy_from_slice(&self.source.to_le_bytes());
+        to[2..6].copy_from_slice(&self.partition.to_le_bytes());
+        to[6..14].copy_from_slice(&self.offset.to_le_bytes());
+        to[14..20].copy_from_slice(&self.time.0.min(UNLIMITED).to_le_bytes()[..TIME_BYTES]);
+        to[20..24].copy_from_slice(&self.schema.to_le_bytes());
+        to[24..].copy_from_slice(&[self.generation, self.mapping]);
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        let number = |at: usize, len: usize| {
+            let mut number = [0; 8];
+            number[..len].copy_from_slice(&bytes[at..at + len]);
+            u64::from_le_bytes(number)
+        };
+        Self {
+            source: number(0, 2) as u16,
+            partition: number(2, 4) as u32,
+            offset: number(6, 8),
+            time: Millis(number(14, TIME_BYTES)),
+            schema: number(20, 4) as u32,
+            generation: bytes[24],
+            mapping: bytes[25],
+        }
+    }
+}
+
 /// The six-byte time that says: unlimited. As milliseconds it lies in the year 10889.
 const UNLIMITED: u64 = (1 << (8 * TIME_BYTES)) - 1;
 
@@ -102,6 +153,7 @@ pub(crate) struct NewExt<'a> {
     marks: u8,
     stamp: u32,
     windows: Option<&'a Windows>,
+    provenance: Option<&'a Provenance>,
     tags: &'a [u64],
     validator: &'a [u8],
 }
@@ -127,6 +179,7 @@ impl<'a> NewExt<'a> {
         let when = |mark: u8, bytes: usize| if self.marks & mark != 0 { bytes } else { 0 };
         1 + when(HAS_STAMP, STAMP_BYTES)
             + when(HAS_WINDOWS, WINDOWS_BYTES)
+            + when(HAS_PROVENANCE, PROVENANCE_BYTES)
             + when(HAS_TAGS, 1 + TAG_BYTES * self.tags.len())
             + when(HAS_VALIDATOR, 2 + self.validator.len())
     }
@@ -146,6 +199,9 @@ impl<'a> NewExt<'a> {
         if let Some(windows) = self.windows {
             windows.write(field(WINDOWS_BYTES));
         }
+        if let Some(provenance) = self.provenance {
+            provenance.write(field(PROVENANCE_BYTES));
+        }
         if self.marks & HAS_TAGS != 0 {
             field(1)[0] = self.tags.len() as u8;
             self.tags.iter().for_each(|tag| field(TAG_BYTES).copy_from_slice(&tag.to_le_bytes()));
@@ -164,7 +220,7 @@ pub(crate) struct Ext<'a>(&'a [u8]);
 /// Where the part behind those of `before` begins.
 fn behind(marks: u8, before: u8) -> usize {
     let when = |mark: u8, bytes: usize| if marks & before & mark != 0 { bytes } else { 0 };
-    1 + when(HAS_STAMP, STAMP_BYTES) + when(HAS_WINDOWS, WINDOWS_BYTES)
+    1 + when(HAS_STAMP, STAMP_BYTES) + when(HAS_WINDOWS, WINDOWS_BYTES) + when(HAS_PROVENANCE, PROVENANCE_BYTES)
 }
 
 impl<'a> Ext<'a> {
@@ -174,7 +230,7 @@ impl<'a> Ext<'a> {
     #[inline]
     pub fn at(bytes: &'a [u8]) -> Self {
         let marks = bytes[0];
-        let mut len = behind(marks, HAS_STAMP | HAS_WINDOWS);
+        let mut len = behind(marks, HAS_STAMP | HAS_WINDOWS | HAS_PROVENANCE);
         if marks & HAS_TAGS != 0 {
             len += 1 + TAG_BYTES * usize::from(bytes[len]);
         }
@@ -200,9 +256,18 @@ impl<'a> Ext<'a> {
         self.has(NO_EVICT)
     }
 
-    /// Whether it carries what goes with its value: windows, tags, a validator.
+    /// Whether it carries what goes with its value: windows, tags, a validator, a provenance.
     pub fn is_of_value(self) -> bool {
-        self.has(HAS_WINDOWS | HAS_TAGS | HAS_VALIDATOR)
+        self.has(HAS_WINDOWS | HAS_TAGS | HAS_VALIDATOR | HAS_PROVENANCE)
+    }
+
+    pub fn is_projected(self) -> bool {
+        self.has(HAS_PROVENANCE)
+    }
+
+    pub fn provenance(self) -> Option<Provenance> {
+        let at = behind(self.marks(), HAS_STAMP | HAS_WINDOWS);
+        self.is_projected().then(|| Provenance::read(&self.0[at..at + PROVENANCE_BYTES]))
     }
 
     pub fn is_absent(self) -> bool {
@@ -219,7 +284,7 @@ impl<'a> Ext<'a> {
     }
 
     fn tags_at(self) -> usize {
-        behind(self.marks(), HAS_STAMP | HAS_WINDOWS)
+        behind(self.marks(), HAS_STAMP | HAS_WINDOWS | HAS_PROVENANCE)
     }
 
     pub fn tags(self) -> impl Iterator<Item = u64> + Clone + use<'a> {
@@ -249,6 +314,8 @@ pub(crate) struct OwnedExt {
     /// See [`crate::revoke`].
     pub stamp: Option<u32>,
     pub windows: Option<Windows>,
+    /// Implies `no_evict`.
+    pub provenance: Option<Provenance>,
     /// At most [`MAX_TAGS`].
     pub tags: Tags,
     /// The value is known not to exist; only with windows.
@@ -263,14 +330,16 @@ impl OwnedExt {
         debug_assert!(!self.is_absent || self.windows.is_some());
         let mark = |has: bool, mark: u8| if has { mark } else { 0 };
         NewExt {
-            marks: mark(self.no_evict, NO_EVICT)
+            marks: mark(self.no_evict || self.provenance.is_some(), NO_EVICT)
                 | mark(self.stamp.is_some(), HAS_STAMP)
                 | mark(self.windows.is_some(), HAS_WINDOWS)
+                | mark(self.provenance.is_some(), HAS_PROVENANCE)
                 | mark(!self.tags.is_empty(), HAS_TAGS)
                 | mark(self.is_absent, ABSENT)
                 | mark(!self.validator.is_empty(), HAS_VALIDATOR),
             stamp: self.stamp.unwrap_or(0),
             windows: self.windows.as_ref(),
+            provenance: self.provenance.as_ref(),
             tags: &self.tags,
             validator: &self.validator,
         }
@@ -278,7 +347,9 @@ impl OwnedExt {
 
     /// What stays when the value is replaced.
     pub fn without_value(&self) -> Self {
-        Self { no_evict: self.no_evict, stamp: self.stamp, ..Self::default() }
+        // That a projected entry is not evicted goes with its value.
+        let no_evict = self.no_evict && self.provenance.is_none();
+        Self { no_evict, stamp: self.stamp, ..Self::default() }
     }
 }
 
@@ -288,6 +359,7 @@ impl From<Ext<'_>> for OwnedExt {
             no_evict: ext.is_no_evict(),
             stamp: ext.stamp(),
             windows: ext.windows(),
+            provenance: ext.provenance(),
             tags: ext.tags().collect(),
             is_absent: ext.is_absent(),
             validator: ext.validator().into(),
@@ -302,6 +374,13 @@ pub(crate) fn restamp(bytes: &mut [u8], stamp: u32) -> bool {
         bytes[1..1 + STAMP_BYTES].copy_from_slice(&stamp.to_le_bytes());
     }
     has
+}
+
+/// Writes over the provenance of the extension at the front of `bytes`, which has one.
+pub(crate) fn set_provenance(bytes: &mut [u8], provenance: &Provenance) {
+    debug_assert!(bytes[0] & HAS_PROVENANCE != 0);
+    let at = behind(bytes[0], HAS_STAMP | HAS_WINDOWS);
+    provenance.write(&mut bytes[at..at + PROVENANCE_BYTES]);
 }
 
 /// Writes over the windows of the extension at the front of `bytes`, which has some.
@@ -327,7 +406,16 @@ mod tests {
                         for validator in [0, 1, MAX_VALIDATOR_BYTES] {
                             let (tags, validator) = (all[..tags].into(), vec![7; validator].into());
                             let is_absent = windows == Some(full);
-                            shapes.push(OwnedExt { no_evict, stamp, windows, tags, is_absent, validator });
+                            let provenance = (windows.is_none() && no_evict).then_some(Provenance {
+                                source: 0xFEDC,
+                                partition: u32::MAX - 1,
+                                offset: u64::MAX / 3,
+                                time: Millis(1 << 47),
+                                schema: 0x1234_5678,
+                                generation: 255,
+                                mapping: 7,
+                            });
+                            shapes.push(OwnedExt { no_evict, stamp, windows, provenance, tags, is_absent, validator });
                         }
                     }
                 }
@@ -351,6 +439,11 @@ mod tests {
             assert_eq!(restamp(&mut bytes, 77), shape.stamp.is_some());
             let mut expected = OwnedExt { stamp: shape.stamp.map(|_| 77), ..shape };
             assert_eq!(OwnedExt::from(Ext::at(&bytes)), expected);
+            if let Some(provenance) = &mut expected.provenance {
+                *provenance = Provenance { offset: 5, generation: 1, ..*provenance };
+                set_provenance(&mut bytes, provenance);
+                assert_eq!(OwnedExt::from(Ext::at(&bytes)), expected);
+            }
             if let Some(windows) = &mut expected.windows {
                 *windows = Windows { version: 99, fresh_until: Some(Millis(1)), ..*windows };
                 rewindow(&mut bytes, windows);

@@ -10,7 +10,7 @@
 //!
 //! Deadlines are absolute milliseconds; those of the years 2025 to 2059 take 5 bytes, any other 8.
 
-use crate::ext::{self, Ext, NewExt, Windows};
+use crate::ext::{self, Ext, NewExt, Provenance, Windows};
 use crate::fields::Object;
 use crate::limits::INLINE_VALUE_BYTES;
 use crate::memory::good_size;
@@ -462,6 +462,12 @@ pub(crate) fn restamp(bytes: &mut [u8], stamp: u32) -> bool {
     head.flags & HAS_EXT != 0 && ext::restamp(&mut bytes[head.ext_at()..], stamp)
 }
 
+/// Writes over the provenance of the record at the front of `bytes`, which has one.
+pub(crate) fn set_provenance(bytes: &mut [u8], provenance: &Provenance) {
+    let at = Head::read(bytes).ext_at();
+    ext::set_provenance(&mut bytes[at..], provenance);
+}
+
 /// Writes over the windows of the record at the front of `bytes`, which has some.
 pub(crate) fn rewindow(bytes: &mut [u8], windows: &Windows) {
     let at = Head::read(bytes).ext_at();
@@ -544,6 +550,7 @@ mod tests {
                 stamp: Some(u32::MAX),
                 windows: Some(windows),
                 tags: smallvec::smallvec![1, 2, u64::MAX],
+                provenance: Some(Provenance { offset: 77, ..Provenance::default() }),
                 is_absent: true,
                 validator: (*b"an etag").into(),
             },

@@ -337,6 +337,9 @@ impl RevokeLog {
     pub fn judge(&self, table: Physical, record: Record<'_>, base: u64, held: bool) -> Verdict {
         // Before the search: what is added meanwhile is not covered by a stamp of this epoch.
         let (epoch, ext) = (self.epoch(), record.ext());
+        if ext.is_projected() {
+            return Verdict { found: Found::default(), epoch, restamp: false };
+        }
         let since = ext.stamp().map_or(base, |stamp| self.widened(stamp));
         match self.search(table, record.key(), ext.tags(), since, held) {
             Search::Needless => Verdict { found: Found::default(), epoch, restamp: false },

@@ -8,7 +8,7 @@
 //! cost per removed record is bounded.
 
 use crate::block::{self, Block};
-use crate::ext::Windows;
+use crate::ext::{Provenance, Windows};
 use crate::fields::Object;
 use crate::hash::{Hasher, Place, SHORT_TAG_FROM};
 use crate::index::{Found, Index, Word};
@@ -464,6 +464,11 @@ impl Segment {
     /// Writes over the stamp of an entry; false (and no effect) if it has none.
     pub fn restamp(&mut self, position: usize, stamp: u32) -> bool {
         record::restamp(self.bytes_mut(position), stamp)
+    }
+
+    /// Writes over the provenance of an entry that has one.
+    pub fn set_provenance(&mut self, position: usize, provenance: &Provenance) {
+        record::set_provenance(self.bytes_mut(position), provenance);
     }
 
     /// Writes over the windows of an entry that has some.

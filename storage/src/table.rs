@@ -3,7 +3,7 @@
 //!
 //! Every change keeps `bytes` equal to what a recount would find; `invariants` checks it.
 
-use crate::ext::{OwnedExt, Windows};
+use crate::ext::{OwnedExt, Provenance, Windows};
 use crate::fields::Object;
 use crate::hash::Place;
 use crate::index::Word;
@@ -398,6 +398,11 @@ impl Table {
             self.deadline_changed(at, old, deadline);
         }
         done
+    }
+
+    /// Writes over the provenance of an entry that has one.
+    pub fn set_provenance(&mut self, at: At, provenance: &Provenance) {
+        self.segments[at.segment as usize].set_provenance(at.position, provenance);
     }
 
     /// Writes over the windows of an entry that has some, with its deadline, which must fit where it is.

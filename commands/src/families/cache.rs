@@ -139,6 +139,9 @@ fn reply_epoch(call: &mut Call<'_, '_>) {
 /// removed at once.
 fn revoke_named(call: &mut Call<'_, '_>, request: &Request<'_>) -> Result<usize, Error> {
     let (db, mode) = (call.db(), request.mode);
+    if mode == Mode::Hard && request.named.iter().any(|named| matches!(named, Named::All)) {
+        call.node.projections.check_whole(Some(db))?;
+    }
     let groups: SmallVec<[Selector<'_>; 4]> = request.named.iter().filter_map(|named| named.group(mode)).collect();
     let overflow = call.node.settings.live.overflow();
     call.store.revoke(db, &groups, mode, overflow).map_err(refusal)?;
@@ -167,6 +170,8 @@ fn refusal(refused: Refused) -> Error {
 pub(super) fn revoke_key(call: &mut Call<'_, '_>, key: &[u8], mode: Mode) -> bool {
     let (db, cx) = (call.db(), call.cx);
     match mode {
+        // A projected one stays: nobody could load it again.
+        _ if call.key(key, |slot, _| slot.live().is_some_and(|live| live.provenance().is_some())) => false,
         Mode::Hard => call.key(key, |slot, _| slot.delete()),
         Mode::Soft { stale_for, .. } => {
             let kh = call.store.hash(key);

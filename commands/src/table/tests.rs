@@ -25,7 +25,8 @@ const BLOCKS: &[(&str, u16)] = &[
     ("swr", 360),
     ("event", 400),
     ("hash", 420),
-    ("", 450),
+    ("projection", 450),
+    ("", 480),
 ];
 
 #[test]

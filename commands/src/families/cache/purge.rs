@@ -6,7 +6,7 @@ use crate::call::Call;
 use crate::effect::{Job, Progress, SLICE_KEYS};
 use crate::error::Error;
 use storage::limits::MAX_REVOKED_GLOB_BYTES;
-use storage::{Mode, Position, Refused, Selector};
+use storage::{Mode, Position, Refused, Selector, Slot};
 
 /// Stripes swept in one slice.
 const SLICE_STRIPES: usize = 16;
@@ -72,7 +72,9 @@ impl Job for Search {
             }
             let (kh, is_dry) = (call.store.hash(&key), self.is_dry);
             let is_named = call.store.one(db, kh, &key, &cx, |slot| {
-                let tags: Option<Vec<u64>> = slot.view().filter(|_| slot.is_live()).map(|view| view.tags().collect());
+                // What is projected stays.
+                let can_go = matches!(&slot, Slot::Live(live) if live.provenance().is_none());
+                let tags: Option<Vec<u64>> = slot.view().filter(|_| can_go).map(|view| view.tags().collect());
                 let is_named = tags.is_some_and(|tags| named.iter().any(|named| named.names(&key, &tags)));
                 if is_named && !is_dry {
                     slot.delete();

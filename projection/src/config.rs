@@ -1,0 +1,656 @@
+//! What a projection is told: the sections `kafka`, `registries` and `projections` of the configuration file.
+//!
+//! Checking contacts nobody: a topic or registry that is not there is a state of the projection, not a refusal.
+
+use crate::mapping::Template;
+use serde::{Deserialize, Deserializer, de};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The sections of the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Document {
+    /// Clusters by name.
+    pub kafka: BTreeMap<String, Cluster>,
+    /// Schema registries by name.
+    pub registries: BTreeMap<String, Registry>,
+    /// Projections by name.
+    pub projections: BTreeMap<String, Projection>,
+}
+
+/// A Kafka cluster.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// Where to begin: `host:port,..`.
+    pub bootstrap_servers: String,
+    /// Settings of librdkafka, as they are; never shown.
+    #[serde(default)]
+    pub properties: BTreeMap<String, Secret>,
+}
+
+/// A text that may be a secret: `Debug` does not show it.
+#[derive(Clone, Deserialize, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct Secret(#[serde(deserialize_with = "text")] pub String);
+
+impl core::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A schema registry.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    /// Its addresses, tried in order.
+    pub url: Vec<String>,
+    /// `user:password`.
+    #[serde(default)]
+    pub basic_auth: Option<Secret>,
+    /// For one answer.
+    #[serde(default = "five_seconds", deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// Between two questions for a schema that it does not know.
+    #[serde(default = "five_seconds", deserialize_with = "duration")]
+    pub negative_ttl: Duration,
+    /// For so long records of an unknown schema are waited for; then they are poison.
+    #[serde(default = "thirty_seconds", deserialize_with = "duration")]
+    pub unknown_schema_grace: Duration,
+}
+
+/// One projection.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Projection {
+    /// What it follows.
+    pub source: Source,
+    /// What its keys are made of.
+    #[serde(default)]
+    pub key: Key,
+    /// How values are read.
+    #[serde(default)]
+    pub value: Value,
+    /// What they become.
+    #[serde(default)]
+    pub store: Store,
+    /// What values are wrapped in.
+    #[serde(default)]
+    pub envelope: Envelope,
+    /// When entries expire.
+    #[serde(default)]
+    pub ttl: Option<Ttl>,
+    /// When it may be read.
+    #[serde(default)]
+    pub ready: Ready,
+    /// What becomes of records that cannot be read.
+    #[serde(default)]
+    pub errors: Errors,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Topics of a cluster.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The cluster's name.
+    pub kafka: String,
+    /// All of their partitions are followed.
+    pub topics: Vec<String>,
+}
+
+/// How a key is read, and what the entry's key is made of.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Key {
+    /// How its bytes are read.
+    pub decode: KeyDecode,
+    /// Literal text with holes; the text before the first hole is the prefix that the projection owns.
+    pub template: String,
+    /// The registry of its schemas, for `avro`.
+    pub registry: Option<String>,
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self { decode: KeyDecode::Utf8, template: "{key}".to_owned(), registry: None }
+    }
+}
+
+/// How the bytes of a record's key are read.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyDecode {
+    /// Text.
+    Utf8,
+    /// Any bytes, as they are.
+    Bytes,
+    /// Four bytes, big-endian.
+    Int32,
+    /// Eight bytes, big-endian.
+    Int64,
+    /// Sixteen bytes.
+    Uuid,
+    /// JSON.
+    Json,
+    /// Avro with the id of a schema in a registry.
+    Avro,
+}
+
+/// How a value is read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Value {
+    /// How its bytes are read.
+    pub decode: ValueDecode,
+    /// The registry of its schemas, for `avro`.
+    pub registry: Option<String>,
+    /// Where the id of its schema stands.
+    pub wire: Wire,
+}
+
+/// How the bytes of a record's value are read.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueDecode {
+    /// Not at all.
+    #[default]
+    Raw,
+    /// JSON.
+    Json,
+    /// Avro with the id of a schema in a registry.
+    Avro,
+}
+
+/// Where the id of a schema stands.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Wire {
+    /// As Confluent's serializers write it.
+    #[default]
+    Auto,
+    /// A zero byte, and four bytes of id.
+    Confluent,
+    /// A zero byte, and eight bytes of id.
+    Apicurio,
+}
+
+/// What an entry holds.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// Its database.
+    pub db: u8,
+    /// Its form.
+    #[serde(rename = "as")]
+    pub form: Form,
+    /// Which fields a hash gets.
+    pub fields: Fields,
+    /// What fields within fields become.
+    pub nested: Nested,
+    /// What a field without a value becomes.
+    pub nulls: Nulls,
+}
+
+/// The form of an entry.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// A string of the value's bytes.
+    #[default]
+    Raw,
+    /// A string of JSON.
+    Json,
+    /// A hash of its fields.
+    Hash,
+}
+
+/// Which fields of a record become fields of a hash.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fields {
+    /// These alone; all if there are none.
+    pub include: Vec<String>,
+    /// New names by old ones.
+    pub rename: BTreeMap<String, String>,
+}
+
+/// What a record within a record becomes in a hash.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Nested {
+    /// Fields of their own, `outer.inner`.
+    #[default]
+    Dot,
+    /// One field of JSON.
+    Json,
+}
+
+/// What a field of a hash without a value becomes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Nulls {
+    /// None.
+    #[default]
+    Omit,
+    /// An empty string.
+    Empty,
+}
+
+/// What values are wrapped in.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Envelope {
+    /// Nothing.
+    #[default]
+    None,
+    /// Debezium's `op`, `before`, `after`.
+    Debezium,
+}
+
+/// When entries expire.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ttl {
+    /// From when it counts.
+    #[serde(default)]
+    pub from: TtlFrom,
+    /// How long.
+    #[serde(deserialize_with = "duration")]
+    pub after: Duration,
+}
+
+/// From when a time to live counts.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum TtlFrom {
+    /// The record's own time.
+    #[default]
+    RecordTimestamp,
+}
+
+/// When a projection may be read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ready {
+    /// What readers get before it has caught up.
+    pub before_ready: BeforeReady,
+    /// For so long an open transaction at the end of a partition is waited for.
+    #[serde(deserialize_with = "duration")]
+    pub open_txn_wait: Duration,
+    /// What happens then.
+    pub pinned: Pinned,
+    /// Older than that it counts as stale.
+    #[serde(deserialize_with = "duration")]
+    pub max_staleness: Duration,
+    /// What readers get of a stale one.
+    pub on_stale: OnStale,
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self {
+            before_ready: BeforeReady::Loading,
+            open_txn_wait: Duration::from_secs(60),
+            pinned: Pinned::Serve,
+            max_staleness: Duration::from_secs(30),
+            on_stale: OnStale::Flag,
+        }
+    }
+}
+
+/// What readers get before a projection has caught up.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum BeforeReady {
+    /// An error.
+    #[default]
+    Loading,
+    /// What is there so far.
+    Serve,
+}
+
+/// What happens when an open transaction keeps a partition from its end.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Pinned {
+    /// It is served without what comes after, and says so.
+    #[default]
+    Serve,
+    /// It is waited for.
+    Wait,
+}
+
+/// What readers get of a stale projection.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum OnStale {
+    /// What is there.
+    Serve,
+    /// The same; INFO and HTTP say so.
+    #[default]
+    Flag,
+    /// An error.
+    Error,
+}
+
+/// What becomes of records that cannot be read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Errors {
+    /// For classes that are not named.
+    pub default: Policy,
+    /// A record without a key.
+    pub null_key: Option<Policy>,
+    /// A key that is not what it should be.
+    pub bad_key: Option<Policy>,
+    /// A value that does not begin as its wire format says.
+    pub bad_magic: Option<Policy>,
+    /// A schema that no registry knows.
+    pub unknown_schema: Option<Policy>,
+    /// A value that its schema does not fit.
+    pub decode: Option<Policy>,
+    /// A record above the limit.
+    pub too_large: Option<Policy>,
+    /// What the old value of its key becomes.
+    pub poison_key: PoisonKey,
+    /// How many of the last ones are kept.
+    pub ring: usize,
+}
+
+impl Default for Errors {
+    fn default() -> Self {
+        Self {
+            default: Policy::Skip,
+            null_key: None,
+            bad_key: None,
+            bad_magic: None,
+            unknown_schema: None,
+            decode: None,
+            too_large: None,
+            poison_key: PoisonKey::KeepOld,
+            ring: 1000,
+        }
+    }
+}
+
+/// What happens to a record that cannot be read.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// It is counted and passed over.
+    Skip,
+    /// Its partition stands until it is skipped by hand.
+    Stop,
+}
+
+/// What becomes of the old value of a key whose new record cannot be read.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum PoisonKey {
+    /// It stays.
+    #[default]
+    KeepOld,
+    /// It is removed.
+    Delete,
+}
+
+/// Bounds of one projection.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// For so long others wait while records are applied.
+    #[serde(deserialize_with = "duration")]
+    pub apply_slice: Duration,
+    /// Longer records are poison.
+    #[serde(deserialize_with = "size")]
+    pub max_record: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { apply_slice: Duration::from_micros(200), max_record: 8 << 20 }
+    }
+}
+
+fn five_seconds() -> Duration {
+    Duration::from_secs(5)
+}
+
+fn thirty_seconds() -> Duration {
+    Duration::from_secs(30)
+}
+
+/// A text, also where YAML reads a number or a truth value.
+fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    match serde_json::Value::deserialize(from)? {
+        serde_json::Value::String(text) => Ok(text),
+        other @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => Ok(other.to_string()),
+        _ => Err(de::Error::custom("a text is expected")),
+    }
+}
+
+/// A number and its unit.
+fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name))?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+const TIMES: &[(&str, u64)] =
+    &[("us", 1), ("ms", 1000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000), ("d", 86_400_000_000)];
+const SIZES: &[(&str, u64)] = &[("", 1), ("b", 1), ("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30)];
+
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = text(from)?;
+    let us = quantity(&text, TIMES)
+        .ok_or_else(|| de::Error::custom(format!("'{text}' is no time such as 200us, 5s, 30d")))?;
+    Ok(Duration::from_micros(us))
+}
+
+fn size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    let text = text(from)?;
+    let bytes = quantity(&text, SIZES).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| de::Error::custom(format!("'{text}' is no size such as 512kb, 8mb")))
+}
+
+/// Databases there are.
+const DATABASES: u8 = storage::limits::DATABASES as u8;
+/// Longest name of a projection.
+const MAX_NAME: usize = 64;
+
+impl Document {
+    /// Reads the sections and checks all that can be checked without asking anybody. The error is one line.
+    pub fn parse(sections: serde_json::Value) -> Result<Self, String> {
+        let document: Self = match sections {
+            serde_json::Value::Object(sections) => Self::read(sections)?,
+            _ => return Err("a mapping is expected".to_owned()),
+        };
+        for (name, projection) in &document.projections {
+            projection.check(name, &document).map_err(|reason| format!("projections: {name}: {reason}"))?;
+        }
+        document.check_overlaps()?;
+        Ok(document)
+    }
+
+    /// Entry by entry, so that an error names the one it is in.
+    fn read(sections: serde_json::Map<String, serde_json::Value>) -> Result<Self, String> {
+        fn entries<T: de::DeserializeOwned>(
+            section: &str,
+            value: serde_json::Value,
+        ) -> Result<BTreeMap<String, T>, String> {
+            let serde_json::Value::Object(entries) = value else {
+                return Err(format!("{section}: a mapping of names is expected"));
+            };
+            let read = |(name, value)| match serde_json::from_value(value) {
+                Ok(entry) => Ok((name, entry)),
+                Err(error) => Err(format!("{section}: {name}: {error}")),
+            };
+            entries.into_iter().map(read).collect()
+        }
+        let mut document = Self::default();
+        for (section, value) in sections {
+            match &*section {
+                "kafka" => document.kafka = entries("kafka", value)?,
+                "registries" => document.registries = entries("registries", value)?,
+                "projections" => document.projections = entries("projections", value)?,
+                _ => return Err(format!("{section}: there is no such section")),
+            }
+        }
+        Ok(document)
+    }
+
+    /// No two projections own the same key.
+    fn check_overlaps(&self) -> Result<(), String> {
+        let owned: Vec<_> = self.projections.iter().map(|(name, p)| (name, p.store.db, p.prefix())).collect();
+        for (at, (name, db, prefix)) in owned.iter().enumerate() {
+            for (other, other_db, other_prefix) in &owned[..at] {
+                if db == other_db && (prefix.starts_with(other_prefix) || other_prefix.starts_with(prefix)) {
+                    return Err(format!("projections: {name}: its keys overlap those of {other}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Projection {
+    /// The literal text that all its keys begin with.
+    pub fn prefix(&self) -> Vec<u8> {
+        Template::parse(&self.key.template).map(|template| template.prefix().to_vec()).unwrap_or_default()
+    }
+
+    fn check(&self, name: &str, document: &Document) -> Result<(), String> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
+            return Err("a name is 1 to 64 letters, digits, '-', '_', '.'".to_owned());
+        }
+        if !document.kafka.contains_key(&self.source.kafka) {
+            return Err(format!("source: there is no cluster '{}' under kafka", self.source.kafka));
+        }
+        if self.source.topics.is_empty() {
+            return Err("source: topics: one at least is needed".to_owned());
+        }
+        if self.store.db >= DATABASES {
+            return Err(format!("store: db: there are {DATABASES} databases"));
+        }
+        let template = Template::parse(&self.key.template).map_err(|reason| format!("key: template: {reason}"))?;
+        template.check(self.key.decode).map_err(|reason| format!("key: template: {reason}"))?;
+        let registry = |part: &str, named: &Option<String>, needed: bool| match named {
+            Some(named) if !document.registries.contains_key(named) => {
+                Err(format!("{part}: there is no registry '{named}' under registries"))
+            }
+            None if needed => Err(format!("{part}: avro needs a registry")),
+            _ => Ok(()),
+        };
+        registry("key", &self.key.registry, self.key.decode == KeyDecode::Avro)?;
+        registry("value", &self.value.registry, self.value.decode == ValueDecode::Avro)?;
+        if self.store.form != Form::Raw && self.value.decode == ValueDecode::Raw {
+            return Err("store: as: json and hash need a value that is decoded".to_owned());
+        }
+        if self.store.form == Form::Raw && self.value.decode != ValueDecode::Raw {
+            return Err("store: as: raw keeps a value's bytes: decode it as raw".to_owned());
+        }
+        if self.envelope == Envelope::Debezium && self.value.decode == ValueDecode::Raw {
+            return Err("envelope: debezium needs a value that is decoded".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The policy for a class of poison.
+    pub fn policy(&self, class: crate::errors::Class) -> Policy {
+        use crate::errors::Class;
+        let errors = &self.errors;
+        match class {
+            Class::NullKey => errors.null_key,
+            Class::BadKey => errors.bad_key,
+            Class::BadMagic => errors.bad_magic,
+            Class::UnknownSchema => errors.unknown_schema,
+            Class::Decode => errors.decode,
+            Class::TooLarge => errors.too_large,
+            // A damaged batch is fetched again and again: passing it takes a hand.
+            Class::Crc => Some(Policy::Stop),
+        }
+        .unwrap_or(errors.default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn with(projection: serde_json::Value) -> Result<Document, String> {
+        Document::parse(json!({
+            "kafka": {"main": {"bootstrap_servers": "b:9092", "properties": {"sasl.password": "hush", "x.ms": 5}}},
+            "registries": {"main": {"url": ["http://sr:8081"], "timeout": "2s"}},
+            "projections": {"users": projection},
+        }))
+    }
+
+    #[test]
+    fn the_least_that_is_needed() {
+        let document = with(json!({"source": {"kafka": "main", "topics": ["users"]}})).unwrap();
+        let users = &document.projections["users"];
+        assert_eq!((users.store.form, users.store.db, users.prefix().len()), (Form::Raw, 0, 0));
+        assert_eq!(document.registries["main"].timeout, Duration::from_secs(2));
+        assert_eq!(document.kafka["main"].properties["x.ms"].0, "5");
+        assert!(!format!("{document:?}").contains("hush"), "secrets are not shown");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let source = json!({"kafka": "main", "topics": ["users"]});
+        let cases = [
+            (json!({}), "missing field `source`"),
+            (json!({"source": {"kafka": "other", "topics": ["t"]}}), "no cluster 'other'"),
+            (json!({"source": {"kafka": "main", "topics": []}}), "one at least"),
+            (json!({"source": source, "speed": 3}), "unknown field `speed`"),
+            (json!({"source": source, "store": {"as": "hash"}}), "need a value that is decoded"),
+            (json!({"source": source, "value": {"decode": "json"}}), "decode it as raw"),
+            (json!({"source": source, "value": {"decode": "avro"}, "store": {"as": "json"}}), "avro needs a registry"),
+            (json!({"source": source, "store": {"db": 16}}), "16 databases"),
+            (json!({"source": source, "key": {"template": "user:{"}}), "a hole"),
+            (json!({"source": source, "key": {"template": "user:{value.id}"}}), "tombstones"),
+            (json!({"source": source, "key": {"template": "user:"}}), "key"),
+            (json!({"source": source, "limits": {"max_record": "8 parsecs"}}), "no size"),
+            (json!({"source": source, "ttl": {"after": "soon"}}), "no time"),
+            (json!({"source": source, "errors": {"decode": "panic"}}), "unknown variant"),
+        ];
+        for (projection, reason) in cases {
+            let error = with(projection.clone()).unwrap_err();
+            assert!(error.starts_with("projections: users: ") && error.contains(reason), "{projection}: {error}");
+        }
+        assert!(Document::parse(json!({"kafka": {}, "topics": {}})).unwrap_err().contains("no such section"));
+    }
+
+    #[test]
+    fn prefixes_do_not_overlap() {
+        let projection = |template: &str, db: u8| json!({"source": {"kafka": "main", "topics": ["t"]}, "key": {"template": template}, "store": {"db": db}});
+        let both = |a: serde_json::Value, b: serde_json::Value| {
+            Document::parse(json!({
+                "kafka": {"main": {"bootstrap_servers": "b:9092"}},
+                "projections": {"a": a, "b": b},
+            }))
+        };
+        assert!(both(projection("user:{key}", 0), projection("order:{key}", 0)).is_ok());
+        assert!(both(projection("user:{key}", 0), projection("user:{key}", 1)).is_ok());
+        assert!(both(projection("user:{key}", 0), projection("user:x:{key}", 0)).unwrap_err().contains("overlap"));
+        assert!(both(projection("{key}", 0), projection("user:{key}", 0)).unwrap_err().contains("overlap"));
+    }
+
+    #[test]
+    fn units() {
+        assert_eq!(quantity("200us", TIMES), Some(200));
+        assert_eq!(quantity("24H", TIMES), Some(86_400_000_000));
+        assert_eq!(quantity("5", TIMES), None);
+        assert_eq!(quantity("99999999999999999999s", TIMES), None);
+        assert_eq!(quantity("8mb", SIZES), Some(8 << 20));
+        assert_eq!(quantity("18446744073709551615gb", SIZES), None);
+    }
+}

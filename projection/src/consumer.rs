@@ -1,0 +1,354 @@
+//! The consumer: a [`Source`] over librdkafka, and a [`Probe`] that looks at topics. The only file that knows librdkafka.
+//!
+//! Events are taken from the consumer's queue one by one, past the client's own `poll`: that tells neither the topic nor the
+//! offset of an end of partition. No group is joined and nothing is committed; every assignment names its offset.
+
+use crate::config::Cluster;
+use crate::source::{Event, FoundTopic, RawRecord, Source, Trouble};
+use core::ffi::{CStr, c_void};
+use core::ptr::{NonNull, null};
+use rdkafka::bindings as sys;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::{Offset, TopicPartitionList};
+use std::time::Duration;
+
+/// Settings that hold whatever the operator says.
+const FORCED: &[(&str, &str)] = &[
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "true"),
+    ("auto.offset.reset", "error"),
+    ("isolation.level", "read_committed"),
+    ("check.crcs", "true"),
+    ("allow.auto.create.topics", "false"),
+    ("topic.metadata.refresh.interval.ms", "10000"),
+];
+
+/// Settings that the operator may change.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("client.id", "millpond"),
+    ("fetch.queue.backoff.ms", "10"),
+    ("queued.max.messages.kbytes", "32768"),
+    ("queued.min.messages", "20000"),
+    ("socket.timeout.ms", "10000"),
+    ("reconnect.backoff.max.ms", "1000"),
+    ("enable.metrics.push", "false"),
+];
+
+/// Those of the operator's settings that are overridden.
+pub fn overridden(cluster: &Cluster) -> Vec<&'static str> {
+    let given = |name: &&str| cluster.properties.contains_key(*name);
+    FORCED.iter().map(|(name, _)| *name).chain(["group.id"]).filter(given).collect()
+}
+
+fn client_config(cluster: &Cluster) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &cluster.bootstrap_servers);
+    for (name, value) in DEFAULTS {
+        config.set(*name, *value);
+    }
+    for (name, value) in &cluster.properties {
+        config.set(name, &value.0);
+    }
+    // What it has to say comes as errors and states.
+    config.set_log_level(RDKafkaLogLevel::Critical);
+    config
+}
+
+/// Says nothing by itself.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, _: &str, _: &str) {
+        let _ = level;
+    }
+    fn error(&self, _: KafkaError, _: &str) {}
+}
+
+impl ConsumerContext for Quiet {}
+
+/// The partitions of one projection.
+pub struct Kafka {
+    topics: Vec<String>,
+    // Before the consumer it belongs to.
+    queue: Queue,
+    consumer: BaseConsumer<Quiet>,
+}
+
+/// The consumer's queue.
+struct Queue(NonNull<sys::rd_kafka_queue_t>);
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl Send for Queue {}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: got in `Kafka::new`, and given back once.
+        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) };
+    }
+}
+
+/// An event taken from the queue.
+struct Taken(NonNull<sys::rd_kafka_event_t>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        // SAFETY: given by `rd_kafka_queue_poll`, and given back once.
+        unsafe { sys::rd_kafka_event_destroy(self.0.as_ptr()) };
+    }
+}
+
+impl Kafka {
+    /// A consumer for these topics; the error is the client's about its settings. Contacts nobody yet.
+    pub fn new(name: &str, cluster: &Cluster, topics: &[String]) -> Result<Self, String> {
+        let mut config = client_config(cluster);
+        for (name, value) in FORCED {
+            config.set(*name, *value);
+        }
+        // No group is made: without a name nothing can be assigned.
+        config.set("group.id", format!("millpond-{name}"));
+        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(|error| error.to_string())?;
+        // SAFETY: the client is alive.
+        let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
+        let queue = NonNull::new(queue).ok_or("the client has no queue")?;
+        Ok(Self { topics: topics.to_vec(), queue: Queue(queue), consumer })
+    }
+
+    fn topic_number(&self, name: &CStr) -> Option<usize> {
+        self.topics.iter().position(|topic| topic.as_bytes() == name.to_bytes())
+    }
+
+    fn one(&self, topic: usize, partition: i32, offset: Option<i64>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        match offset {
+            Some(offset) => {
+                list.add_partition_offset(&self.topics[topic], partition, Offset::Offset(offset))
+                    .expect("a plain offset");
+            }
+            None => drop(list.add_partition(&self.topics[topic], partition)),
+        }
+        list
+    }
+
+    /// Tells the records of a fetch event.
+    fn tell_records(&self, event: &Taken, tell: &mut dyn FnMut(Event<'_>)) {
+        loop {
+            // SAFETY: the event is alive; messages belong to it and live as long.
+            let message = unsafe { sys::rd_kafka_event_message_next(event.0.as_ptr()) };
+            let Some(message) = NonNull::new(message.cast_mut()) else { return };
+            // SAFETY: as above; nobody writes it.
+            let told = unsafe { message.as_ref() };
+            // SAFETY: the topic of a message has a name that lives as long.
+            let name = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(told.rkt)) };
+            let Some(topic) = self.topic_number(name) else { continue };
+            let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+            // SAFETY: as above.
+            let time_ms = unsafe { sys::rd_kafka_message_timestamp(message.as_ptr(), &mut kind) };
+            let bytes = |at: *const c_void, len: usize| {
+                // SAFETY: a message's key and value are so many bytes that live as long as it; null where there is none.
+                (!at.is_null()).then(|| unsafe { core::slice::from_raw_parts(at.cast::<u8>(), len) })
+            };
+            tell(Event::Record(RawRecord {
+                topic,
+                partition: told.partition,
+                offset: told.offset,
+                time_ms,
+                key: bytes(told.key, told.key_len),
+                value: bytes(told.payload, told.len),
+            }));
+        }
+    }
+
+    /// Tells an error event, which the end of a partition is as well.
+    fn tell_error(&self, event: &Taken, tell: &mut dyn FnMut(Event<'_>)) {
+        let event = event.0.as_ptr();
+        // SAFETY: the event is alive; its text lives as long.
+        let (code, text) = unsafe {
+            let text = sys::rd_kafka_event_error_string(event);
+            let text = if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() };
+            (Code::from(sys::rd_kafka_event_error(event)), text)
+        };
+        let at = self.place_of(event);
+        let trouble = match (code, at) {
+            (Code::PartitionEOF, Some((topic, partition, offset))) => {
+                return tell(Event::End { topic, partition, offset });
+            }
+            (Code::AllBrokersDown, _) => Trouble::AllDown,
+            (Code::AutoOffsetReset | Code::OffsetOutOfRange, Some((topic, partition, _))) => {
+                Trouble::OutOfRange { topic, partition }
+            }
+            (Code::BadMessage | Code::InvalidMessage, Some((topic, partition, _))) => {
+                Trouble::Damaged { topic, partition }
+            }
+            _ => Trouble::Passing,
+        };
+        tell(Event::Trouble(trouble, text));
+    }
+
+    /// Topic, partition and offset of an error event, if it is about one.
+    fn place_of(&self, event: *mut sys::rd_kafka_event_t) -> Option<(usize, i32, i64)> {
+        // SAFETY: the event is alive; what is given is ours to free.
+        let place = NonNull::new(unsafe { sys::rd_kafka_event_topic_partition(event) })?;
+        // SAFETY: given above; its topic is a text that lives as long.
+        let (name, partition, offset) = unsafe {
+            let place = place.as_ref();
+            (CStr::from_ptr(place.topic).to_owned(), place.partition, place.offset)
+        };
+        // SAFETY: given above, and freed once.
+        unsafe { sys::rd_kafka_topic_partition_destroy(place.as_ptr()) };
+        Some((self.topic_number(&name)?, partition, offset))
+    }
+}
+
+impl Source for Kafka {
+    fn poll(&mut self, wait: Duration, tell: &mut dyn FnMut(Event<'_>)) -> bool {
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive.
+        let event = unsafe { sys::rd_kafka_queue_poll(self.queue.0.as_ptr(), wait_ms) };
+        let Some(event) = NonNull::new(event).map(Taken) else { return false };
+        // SAFETY: the event is alive.
+        match unsafe { sys::rd_kafka_event_type(event.0.as_ptr()) } {
+            sys::RD_KAFKA_EVENT_FETCH => self.tell_records(&event, tell),
+            sys::RD_KAFKA_EVENT_ERROR => self.tell_error(&event, tell),
+            _ => {}
+        }
+        true
+    }
+
+    fn assign(&mut self, topic: usize, partition: i32, offset: i64) {
+        let bare = self.one(topic, partition, None);
+        // Assigned already: it begins anew. Not so: that is an error, which says nothing.
+        let _ = self.consumer.incremental_unassign(&bare);
+        if let Err(error) = self.consumer.incremental_assign(&self.one(topic, partition, Some(offset))) {
+            panic!("a partition cannot be assigned: {error}");
+        }
+    }
+
+    fn pause(&mut self, topic: usize, partition: i32) {
+        let _ = self.consumer.pause(&self.one(topic, partition, None));
+    }
+
+    fn resume(&mut self, topic: usize, partition: i32, offset: i64) {
+        // Its own position is not trusted: ends of partitions move it past records.
+        self.assign(topic, partition, offset);
+    }
+}
+
+/// Looks at topics with a client of its own, which sees uncommitted records: ends are those of the log.
+pub struct Probe {
+    consumer: BaseConsumer<Quiet>,
+}
+
+/// What a look found.
+pub enum Looked {
+    /// It is there.
+    Found(FoundTopic),
+    /// It is not.
+    Missing(String),
+    /// Nobody could be asked.
+    Down(String),
+}
+
+impl Probe {
+    /// A probe of a cluster; contacts nobody yet.
+    pub fn new(cluster: &Cluster) -> Result<Self, String> {
+        let mut config = client_config(cluster);
+        config.remove("group.id");
+        config.set("isolation.level", "read_uncommitted").set("allow.auto.create.topics", "false");
+        Ok(Self { consumer: config.create_with_context(Quiet).map_err(|error| error.to_string())? })
+    }
+
+    /// Looks at a topic; waits for each answer so long at most.
+    pub fn look(&self, topic: &str, wait: Duration) -> Looked {
+        let down = |error: KafkaError| Looked::Down(format!("topic {topic}: {error}"));
+        let metadata = match self.consumer.fetch_metadata(Some(topic), wait) {
+            Ok(metadata) => metadata,
+            Err(error) => return down(error),
+        };
+        let Some(about) = metadata.topics().iter().find(|about| about.name() == topic) else {
+            return Looked::Missing(format!("topic {topic} is not there"));
+        };
+        match about.error().map(Code::from) {
+            None => {}
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
+                return Looked::Missing(format!("topic {topic} is not there"));
+            }
+            Some(code) => return Looked::Down(format!("topic {topic}: {code}")),
+        }
+        let mut partitions = Vec::new();
+        for partition in 0..about.partitions().len() as i32 {
+            match self.consumer.fetch_watermarks(topic, partition, wait) {
+                Ok(ends) => partitions.push(ends),
+                Err(error) => return down(error),
+            }
+        }
+        if partitions.is_empty() {
+            return Looked::Missing(format!("topic {topic} has no partitions yet"));
+        }
+        // Brokers that have no ids, or tell none.
+        let id = self.topic_id(topic, wait).unwrap_or_default();
+        Looked::Found(FoundTopic { id, partitions })
+    }
+
+    /// The id of a topic.
+    fn topic_id(&self, topic: &str, wait: Duration) -> Option<String> {
+        let name = std::ffi::CString::new(topic).ok()?;
+        let client = self.consumer.client().native_ptr();
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: all handles are made here and given back below, in the order that librdkafka asks for; the event's parts are
+        // read before it is destroyed.
+        unsafe {
+            let queue = sys::rd_kafka_queue_new(client);
+            let mut names = [name.as_ptr()];
+            let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
+            let options =
+                sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+            let mut why = [0; 128];
+            sys::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, why.as_mut_ptr(), why.len());
+            sys::rd_kafka_DescribeTopics(client, topics, options, queue);
+            let event = sys::rd_kafka_queue_poll(queue, wait_ms);
+            let id = id_in(event);
+            if !event.is_null() {
+                sys::rd_kafka_event_destroy(event);
+            }
+            sys::rd_kafka_AdminOptions_destroy(options);
+            sys::rd_kafka_TopicCollection_destroy(topics);
+            sys::rd_kafka_queue_destroy(queue);
+            id
+        }
+    }
+}
+
+/// The topic id in the result of DescribeTopics.
+///
+/// # Safety
+/// `event` is null or such a result, and alive.
+unsafe fn id_in(event: *mut sys::rd_kafka_event_t) -> Option<String> {
+    // SAFETY: the caller's promise; all that is read belongs to the event.
+    unsafe {
+        if event.is_null() {
+            return None;
+        }
+        let result = sys::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return None;
+        }
+        let mut count = 0;
+        let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        if topics.is_null() || count == 0 {
+            return None;
+        }
+        let topic = *topics;
+        let error = sys::rd_kafka_TopicDescription_error(topic);
+        if sys::rd_kafka_error_code(error) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+        let text = if id.is_null() { null() } else { sys::rd_kafka_Uuid_base64str(id) };
+        (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned()).filter(|id| !id.is_empty())
+    }
+}

@@ -1,0 +1,85 @@
+//! What a projection is fed by, and what it asks of that: the seam between the engine and a broker, real or scripted.
+
+use std::time::Duration;
+
+/// A record as it lies in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct RawRecord<'r> {
+    /// The topic, by its place in the configuration.
+    pub topic: usize,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+    /// Its own time, ms since the epoch; negative if it has none.
+    pub time_ms: i64,
+    /// Its key.
+    pub key: Option<&'r [u8]>,
+    /// Its value; without one it is a tombstone.
+    pub value: Option<&'r [u8]>,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// No broker can be reached.
+    AllDown,
+    /// The offset asked for lies outside the log.
+    OutOfRange {
+        /// The topic.
+        topic: usize,
+        /// Its partition.
+        partition: i32,
+    },
+    /// A batch came damaged.
+    Damaged {
+        /// The topic.
+        topic: usize,
+        /// Its partition.
+        partition: i32,
+    },
+    /// Something that passes by itself, or that concerns nobody here.
+    Passing,
+}
+
+/// What a source tells.
+#[derive(Debug)]
+pub enum Event<'e> {
+    /// A record.
+    Record(RawRecord<'e>),
+    /// Everything below that offset was told.
+    End {
+        /// The topic.
+        topic: usize,
+        /// Its partition.
+        partition: i32,
+        /// The offset.
+        offset: i64,
+    },
+    /// Something went wrong.
+    Trouble(Trouble, String),
+}
+
+/// Who tells what lies in the partitions assigned to it.
+pub trait Source {
+    /// Waits so long for an event and tells it; whether there was one.
+    fn poll(&mut self, wait: Duration, tell: &mut dyn FnMut(Event<'_>)) -> bool;
+
+    /// Begins a partition at an offset, or goes on there.
+    fn assign(&mut self, topic: usize, partition: i32, offset: i64);
+
+    /// Tells nothing of a partition from now on.
+    fn pause(&mut self, topic: usize, partition: i32);
+
+    /// Goes on with a paused partition at an offset.
+    fn resume(&mut self, topic: usize, partition: i32, offset: i64);
+}
+
+/// A topic as it was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundTopic {
+    /// Another one after it was deleted and made anew; empty where the brokers have no ids.
+    pub id: String,
+    /// Its partitions from 0 on: first offset, and the one after the last.
+    pub partitions: Vec<(i64, i64)>,
+}
