@@ -479,7 +479,8 @@ def main():
         try:
             answer = {"ok": True, **program.run(json.loads(line))}
         except Exception as error:  # the other side decides what it means
-            kind = error.args[0].name() if isinstance(error, KafkaException) else type(error).__name__
+            kafka = error.args[0] if error.args and isinstance(error.args[0], KafkaError) else None
+            kind = kafka.name() if kafka else type(error).__name__
             answer = {"ok": False, "error": str(error), "kind": kind}
         print(json.dumps(answer), flush=True)
     program.close()

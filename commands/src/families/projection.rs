@@ -48,7 +48,7 @@ pub const COMMANDS: &[Command] = &[
         since: "1.0.0",
         complexity: "O(1)",
         summary: "Waits until a projection is ready, or has applied all below an offset or a token; 1 if that was reached, 0 after the time.",
-        usage: "name <READY | TOKEN token | OFFSET partition offset> [(partition offset) ...] milliseconds",
+        usage: "name (READY | TOKEN token | OFFSET (partition offset) ... ) milliseconds",
         subcommands: &[],
         run: wait::wait,
     },
