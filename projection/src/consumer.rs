@@ -223,6 +223,8 @@ impl Source for Kafka {
         let bare = self.one(topic, partition, None);
         // Assigned already: it begins anew. Not so: that is an error, which says nothing.
         let _ = self.consumer.incremental_unassign(&bare);
+        // A pause outlives the assignment it was made in.
+        let _ = self.consumer.resume(&bare);
         if let Err(error) = self.consumer.incremental_assign(&self.one(topic, partition, Some(offset))) {
             panic!("a partition cannot be assigned: {error}");
         }

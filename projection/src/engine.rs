@@ -449,6 +449,11 @@ impl Engine {
         self.batch.len()
     }
 
+    /// Bytes of them.
+    pub fn gathered_bytes(&self) -> usize {
+        self.batch.bytes()
+    }
+
     /// What is to be applied next; to be given back with [`applied`](Self::applied).
     pub fn take(&mut self) -> Batch {
         core::mem::take(&mut self.batch)

@@ -8,9 +8,11 @@ mod logging;
 mod net;
 mod origin;
 mod process;
+mod projection;
 mod shared;
 mod web;
 
+use ::projection::config::Document;
 use clock::Clock;
 use commands::node::{Node, VERSION};
 use commands::origin::address::Allow;
@@ -33,8 +35,8 @@ const OWN_FILES: u64 = 64;
 const OWN_FILES_PER_CORE: u64 = 8;
 
 fn main() -> ExitCode {
-    let settings = match config::load() {
-        Ok(config::Start::Serve(settings)) => settings,
+    let (settings, document) = match config::load() {
+        Ok(config::Start::Serve(settings, document)) => (*settings, document),
         Ok(config::Start::Print(text)) => {
             print!("{text}");
             return ExitCode::SUCCESS;
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
         Err(message) => return fail(&message),
     };
     logging::start(&settings.text("loglevel"), &settings.text("logformat"));
-    match serve(settings) {
+    match serve(settings, document) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => fail(&message),
     }
@@ -53,7 +55,7 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn serve(settings: Settings) -> Result<(), String> {
+fn serve(settings: Settings, document: Document) -> Result<(), String> {
     let told = |error: io::Error| error.to_string();
     let listeners = Listeners::open(endpoints(&settings))?;
     let web = match count(&settings, "http-port") as u16 {
@@ -87,7 +89,8 @@ fn serve(settings: Settings) -> Result<(), String> {
     let origins = (!allow.is_off()).then_some(origins);
     let loads = origins.is_some();
     let host = ProcessHost::new(Arc::clone(&inboxes), clock.clone(), about, own_files, origins);
-    let node = Node::new(settings, cores, Box::new(host), run_id, clock.now_ms());
+    let mut node = Node::new(settings, cores, Box::new(host), run_id, clock.now_ms());
+    node.projections = projection::boards(&document);
     // Shared by every thread to the end of the process: leaking it is its lifetime.
     let shared: &'static Shared = Box::leak(Box::new(Shared::new(store, node, inboxes)));
     // What is there before any key or client counts as well.
@@ -101,6 +104,7 @@ fn serve(settings: Settings) -> Result<(), String> {
     if loads {
         origin::start(jobs, allow, shared, clock.clone(), seed ^ u64::MAX).map_err(told)?;
     }
+    projection::start(document, shared, &clock, seed ^ 1 << 63)?;
     if !web.is_empty() {
         web::start(web, shared).map_err(told)?;
     }

@@ -6,11 +6,13 @@
 
 mod file;
 mod flags;
+mod sections;
 mod variables;
 
 use commands::settings::kind::Value;
 use commands::settings::table::{self, Class, SETTINGS, Setting};
 use commands::settings::{Reason, Settings};
+use projection::config::Document;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
@@ -22,8 +24,8 @@ const FILE_SETTING: &str = "config";
 /// What the process was started for.
 #[derive(Debug)]
 pub enum Start {
-    /// To serve, with these settings.
-    Serve(Settings),
+    /// To serve, with these settings, and projections of Kafka's topics.
+    Serve(Box<Settings>, Document),
     /// To print this (help or version) and end.
     Print(String),
 }
@@ -44,9 +46,14 @@ pub fn load_from(
     };
     let variables = variables::read(variables)?;
     let named = |given: &[Given]| given.iter().rfind(|given| given.row.name == FILE_SETTING).map(Given::path);
-    let file = match named(&flags).or_else(|| named(&variables)).filter(|path| !path.as_os_str().is_empty()) {
-        Some(path) => file::read(&path)?,
-        None => Vec::new(),
+    let (file, document) = match named(&flags).or_else(|| named(&variables)).filter(|path| !path.as_os_str().is_empty())
+    {
+        Some(path) => {
+            let (given, sections) = file::read(&path)?;
+            let read = Document::parse(serde_json::Value::Object(sections));
+            (given, read.map_err(|reason| format!("{}: {reason}", path.display()))?)
+        }
+        None => (Vec::new(), Document::default()),
     };
     let settings = Settings::default();
     for layer in [&file, &variables, &flags] {
@@ -58,7 +65,7 @@ pub fn load_from(
             given.apply(&settings)?;
         }
     }
-    Ok(Start::Serve(settings))
+    Ok(Start::Serve(Box::new(settings), document))
 }
 
 /// A value for a setting, and where it was read.

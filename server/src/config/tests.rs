@@ -10,7 +10,7 @@ fn start(args: &[&str], variables: &[(&str, &str)]) -> Result<Start, String> {
 
 fn settings(args: &[&str], variables: &[(&str, &str)]) -> Settings {
     match start(args, variables) {
-        Ok(Start::Serve(settings)) => settings,
+        Ok(Start::Serve(settings, _)) => *settings,
         other => panic!("{other:?}"),
     }
 }
@@ -50,7 +50,7 @@ impl Drop for File {
 }
 
 fn yaml(text: &str) -> Result<Vec<(&'static str, String)>, String> {
-    let given = file::parse(text, Path::new("pond.yaml"))?;
+    let (given, _) = file::parse(text, Path::new("pond.yaml"))?;
     let settings = Settings::default();
     for given in &given {
         given.apply(&settings)?;

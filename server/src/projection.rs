@@ -1,0 +1,72 @@
+//! Runs the projections of Kafka's topics: a thread each that reads, applies and shows how it stands, one that looks at the
+//! topics, and one that fetches schemas.
+
+mod board;
+#[cfg(feature = "kafka")]
+mod look;
+mod registry;
+mod runner;
+
+use crate::clock::Clock;
+use crate::shared::Shared;
+use commands::projections::{Projection, Projections};
+use projection::config::{self, BeforeReady, Document};
+use std::sync::Arc;
+use storage::Db;
+
+/// What commands see of these projections; none has begun.
+pub fn boards(document: &Document) -> Projections {
+    let board = |(name, config): (&String, &config::Projection)| {
+        let refuses = config.ready.before_ready == BeforeReady::Loading;
+        let description = board::describe(document, config);
+        Arc::new(Projection::new(name.clone(), Db(config.store.db), &config.prefix(), description, refuses))
+    };
+    Projections::new(document.projections.iter().map(board).collect())
+}
+
+/// Begins them. The error is about their configuration.
+pub fn start(document: Document, shared: &'static Shared, clock: &Clock, seed: u64) -> Result<(), String> {
+    if document.projections.is_empty() {
+        return Ok(());
+    }
+    let most = document.projections.values().map(|config| config.limits.max_record).max().unwrap_or(0);
+    projection::schema::limit_allocations(most.max(1 << 20));
+    begin(document, shared, clock, seed)
+}
+
+#[cfg(not(feature = "kafka"))]
+fn begin(_: Document, _: &'static Shared, _: &Clock, _: u64) -> Result<(), String> {
+    Err("projections: this build has no client for Kafka (feature `kafka`)".to_owned())
+}
+
+#[cfg(feature = "kafka")]
+fn begin(document: Document, shared: &'static Shared, clock: &Clock, seed: u64) -> Result<(), String> {
+    use projection::consumer::{Kafka, Probe, overridden};
+    use std::sync::mpsc;
+
+    for (name, cluster) in &document.kafka {
+        for setting in overridden(cluster) {
+            tracing::warn!(cluster = name, setting, "this property is set by projections themselves");
+        }
+    }
+    for (at, (name, config)) in document.projections.into_iter().enumerate() {
+        let told = |reason: String| format!("projections: {name}: {reason}");
+        let cluster = &document.kafka[&config.source.kafka];
+        let source = Kafka::new(&name, cluster, &config.source.topics).map_err(told)?;
+        let probe = Probe::new(cluster).map_err(told)?;
+        let (answers, inbox) = mpsc::channel();
+        let looks = look::start(&name, probe, config.source.topics.clone(), answers.clone()).map_err(told)?;
+        let registry = |name: &Option<String>| name.as_ref().map(|name| document.registries[name].clone());
+        let registries =
+            registry::Registries { keys: registry(&config.key.registry), values: registry(&config.value.registry) };
+        let schema_pause = registries.pause();
+        let schema_grace = registries.grace();
+        let schemas = registry::start(&name, registries, answers).map_err(told)?;
+        let board = Arc::clone(shared.node.projections.named(name.as_bytes()).expect("a board for each"));
+        let (clock, seed) = (clock.clone(), seed ^ at as u64);
+        let parts =
+            runner::Parts { source, inbox, looks, schemas, board, shared, clock, seed, schema_pause, schema_grace };
+        runner::start(&name, config, parts).map_err(told)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! The thread of one projection: source to engine to store, in slices, and back.
+
+use super::board::{self, ShownErrors};
+use super::registry::Wanted;
+use crate::clock::Clock;
+use crate::shared::Shared;
+use commands::projections::{Asked, Projection};
+use projection::config;
+use projection::engine::{At, Batch, Engine, Mutation, Op, Wish};
+use projection::schema::{STACK_BYTES, SchemaError, SchemaText};
+use projection::source::{Event, FoundTopic, Source};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+use storage::{Access, Applied, Change, Cx, Db, Millis, Participant, Position, Store};
+
+/// Longest wait for something to read, while others may ask.
+const IDLE: Duration = Duration::from_millis(10);
+/// Changes, and bytes of them, gathered before they are applied.
+const BATCH_OPS: usize = 4096;
+const BATCH_BYTES: usize = 4 << 20;
+/// Changes applied between two looks at the clock.
+const OPS_PER_LOOK: usize = 16;
+/// Time between two showings of the board while there is always more to read, ms.
+const SHOW_MS: u64 = 20;
+/// Keys looked at in one step of a sweep.
+const SWEEP_KEYS: usize = 256;
+/// Wait where there is no memory.
+const NO_ROOM: Duration = Duration::from_millis(20);
+
+/// What others tell the runner.
+pub enum Answer {
+    /// A topic as it was found.
+    Found(usize, FoundTopic),
+    /// One was not.
+    NotFound {
+        /// It is not there; else nobody could be asked.
+        missing: bool,
+        /// Why.
+        reason: String,
+    },
+    /// A schema, or why it is not here.
+    Schema(Wanted, Result<SchemaText, SchemaError>),
+}
+
+/// What a runner works with.
+pub struct Parts<S> {
+    /// Where records come from.
+    pub source: S,
+    /// Answers of others.
+    pub inbox: Receiver<Answer>,
+    /// Asks for a look at the topics.
+    pub looks: Sender<()>,
+    /// Asks for schemas.
+    pub schemas: Sender<Wanted>,
+    /// Where it shows how it stands, and is asked.
+    pub board: Arc<Projection>,
+    /// The store, and settings.
+    pub shared: &'static Shared,
+    /// Time.
+    pub clock: Clock,
+    /// Of what is drawn.
+    pub seed: u64,
+    /// Between two questions for a schema that is not to be had.
+    pub schema_pause: Duration,
+    /// For so long a record waits for a schema that no registry knows.
+    pub schema_grace: Duration,
+}
+
+/// Begins a projection; it runs as long as the process.
+pub fn start<S: Source + Send + 'static>(
+    name: &str,
+    config: config::Projection,
+    parts: Parts<S>,
+) -> Result<(), String> {
+    let thread = thread::Builder::new().name(format!("projection-{name}")).stack_size(STACK_BYTES);
+    let topics = config.source.topics.iter().map(|topic| Arc::from(&**topic)).collect();
+    let runner = move || {
+        let runner = Runner {
+            engine: Engine::new(config),
+            topics,
+            participant: parts.shared.store.join(),
+            sweep: None,
+            errors: ShownErrors::default(),
+            shown_ms: 0,
+            is_dirty: true,
+            schemas_asked_ms: 0,
+            parts,
+        };
+        runner.run();
+    };
+    thread.spawn(runner).map(|_| ()).map_err(|error| error.to_string())
+}
+
+struct Runner<S> {
+    engine: Engine,
+    topics: Vec<Arc<str>>,
+    participant: Participant<'static>,
+    /// The generation that stays, and where the sweep of the others goes on.
+    sweep: Option<(u8, Position)>,
+    errors: ShownErrors,
+    shown_ms: u64,
+    /// Something happened since the board was shown.
+    is_dirty: bool,
+    schemas_asked_ms: u64,
+    parts: Parts<S>,
+}
+
+impl<S: Source> Runner<S> {
+    fn run(mut self) {
+        loop {
+            self.hear();
+            self.grant();
+            let read = self.read();
+            if read || self.engine.gathered() > 0 || self.is_dirty {
+                self.apply();
+            }
+            if let Some((generation, from)) = self.sweep {
+                self.sweep_on(generation, from);
+            }
+            let now_ms = self.now_ms();
+            let is_due = now_ms.saturating_sub(self.shown_ms) >= SHOW_MS;
+            if self.is_dirty && (!read || is_due) || now_ms.saturating_sub(self.shown_ms) >= 1000 {
+                let board = board::of(&mut self.engine, &self.topics, &mut self.errors, now_ms);
+                self.parts.board.show(board);
+                (self.shown_ms, self.is_dirty) = (now_ms, false);
+            }
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.parts.clock.uptime_ms()
+    }
+
+    /// Takes what others have to say.
+    fn hear(&mut self) {
+        let now_ms = self.now_ms();
+        while let Ok(answer) = self.parts.inbox.try_recv() {
+            self.is_dirty = true;
+            match answer {
+                Answer::Found(topic, found) => self.engine.found(topic, &found),
+                Answer::NotFound { missing, reason } => self.engine.not_found(missing, reason),
+                Answer::Schema(Wanted { id, of_key }, result) => {
+                    let grace_ms = self.parts.schema_grace.as_millis() as u64;
+                    self.engine.schema(id, of_key, result.as_ref().map_err(Clone::clone), now_ms, grace_ms);
+                }
+            }
+        }
+        for asked in self.parts.board.take_asked() {
+            self.is_dirty = true;
+            self.obey(asked);
+        }
+        // Whoever waits for a schema asks again from time to time.
+        if now_ms.saturating_sub(self.schemas_asked_ms) >= self.parts.schema_pause.as_millis() as u64 {
+            self.schemas_asked_ms = now_ms;
+            for (id, of_key) in self.engine.wanted_schemas() {
+                let _ = self.parts.schemas.send(Wanted { id, of_key });
+            }
+        }
+    }
+
+    fn obey(&mut self, asked: Asked) {
+        let place = |topics: &[Arc<str>], topic: &str, partition: i32| -> Option<At> {
+            topics.iter().position(|known| **known == *topic).map(|topic| (topic, partition))
+        };
+        match asked {
+            Asked::Pause(None) => _ = self.engine.set_paused(None, true),
+            Asked::Resume(None) => _ = self.engine.set_paused(None, false),
+            Asked::Pause(Some((topic, partition))) => {
+                self.engine.set_paused(place(&self.topics, &topic, partition), true);
+            }
+            Asked::Resume(Some((topic, partition))) => {
+                self.engine.set_paused(place(&self.topics, &topic, partition), false);
+            }
+            Asked::Rebuild => self.engine.rebuild_all(),
+            Asked::Skip(topic, partition, offset) => {
+                if let Some(at) = place(&self.topics, &topic, partition) {
+                    self.engine.skip(at, offset);
+                }
+            }
+            Asked::ResetErrors => {
+                self.engine.ring().clear();
+                self.errors.clear();
+            }
+        }
+    }
+
+    /// Carries out what the engine asks for.
+    fn grant(&mut self) {
+        for wish in self.engine.wishes() {
+            self.is_dirty = true;
+            let source = &mut self.parts.source;
+            match wish {
+                Wish::Assign((topic, partition), offset) => source.assign(topic, partition, offset),
+                Wish::Pause((topic, partition)) => source.pause(topic, partition),
+                Wish::Resume((topic, partition), offset) => source.resume(topic, partition, offset),
+                Wish::Schema { id, of_key } => _ = self.parts.schemas.send(Wanted { id, of_key }),
+                Wish::Look => _ = self.parts.looks.send(()),
+                Wish::Sweep(generation) => self.sweep = Some((generation, Position::START)),
+            }
+        }
+    }
+
+    /// Reads what there is, up to a batch; whether there was anything.
+    fn read(&mut self) -> bool {
+        let (now_ms, wall_ms) = (self.now_ms(), self.parts.clock.now_ms());
+        let (engine, source) = (&mut self.engine, &mut self.parts.source);
+        let mut tell = |event: Event<'_>| engine.tell(event, now_ms, wall_ms);
+        let wait = if self.is_dirty || self.sweep.is_some() { Duration::ZERO } else { IDLE };
+        if !source.poll(wait, &mut tell) {
+            return false;
+        }
+        self.is_dirty = true;
+        while self.engine.gathered() < BATCH_OPS && self.engine.gathered_bytes() < BATCH_BYTES {
+            let engine = &mut self.engine;
+            let mut tell = |event: Event<'_>| engine.tell(event, now_ms, wall_ms);
+            if !self.parts.source.poll(Duration::ZERO, &mut tell) {
+                break;
+            }
+        }
+        true
+    }
+
+    /// Applies what was gathered, in slices.
+    fn apply(&mut self) {
+        let batch = self.engine.take();
+        self.wait_for_room(&batch);
+        let (store, db) = (&self.parts.shared.store, self.parts.board.db);
+        let slice = self.engine.config().limits.apply_slice;
+        let slice_ns = u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX);
+        let mut ops = batch.iter().peekable();
+        let mut conflicts = 0;
+        while ops.peek().is_some() {
+            let cx = cx(&self.parts);
+            let begun = self.parts.clock.ticks();
+            let mut access = self.participant.batch();
+            loop {
+                for op in ops.by_ref().take(OPS_PER_LOOK) {
+                    conflicts += u64::from(apply(&mut access, store, db, &op, &cx) == Applied::Written { other: true });
+                }
+                let spent = self.parts.clock.ns_between(begun, self.parts.clock.ticks());
+                if ops.peek().is_none() || spent >= slice_ns {
+                    break;
+                }
+            }
+        }
+        drop(ops);
+        let now_ms = self.now_ms();
+        self.engine.applied(batch, conflicts, now_ms);
+    }
+
+    /// Waits until there is memory for a batch: what is not read meanwhile waits at the brokers.
+    fn wait_for_room(&mut self, batch: &Batch) {
+        let memory = self.parts.shared.store.memory();
+        while !batch.is_empty() && memory.limit() > 0 {
+            let cx = cx(&self.parts);
+            if self.participant.batch().make_room(None, batch.bytes() as u64, &cx) {
+                return;
+            }
+            let now_ms = self.now_ms();
+            let mut board = board::of(&mut self.engine, &self.topics, &mut self.errors, now_ms);
+            board.flags.push("memory");
+            self.parts.board.show(board);
+            thread::sleep(NO_ROOM);
+        }
+    }
+
+    /// Drops the next entries of earlier generations.
+    fn sweep_on(&mut self, generation: u8, from: Position) {
+        let cx = cx(&self.parts);
+        let (db, prefix) = (self.parts.board.db, &self.parts.board.prefix);
+        let mut access = self.participant.batch();
+        let (_, next) = access.drop_projected(db, prefix, Some(generation), (from, SWEEP_KEYS), &cx);
+        self.sweep = next.map(|next| (generation, next));
+        self.is_dirty = true;
+    }
+}
+
+fn cx<S>(parts: &Parts<S>) -> Cx {
+    Cx { now: Millis(parts.clock.now_ms()), steady_ms: parts.clock.uptime_ms(), seed: parts.seed }
+}
+
+fn apply(access: &mut Access<'_>, store: &Store, db: Db, op: &Op<'_>, cx: &Cx) -> Applied {
+    let kh = access.hash(op.key);
+    let deadline = op.deadline;
+    match op.mutation {
+        Mutation::Gone => access.project(db, kh, op.key, Change::Delete, &op.from, cx),
+        Mutation::Text(text) => {
+            let value = commands::families::string::encode(text);
+            access.project(db, kh, op.key, Change::Put { value, deadline }, &op.from, cx)
+        }
+        Mutation::Fields(fields) => {
+            let hash = store.new_hash(fields.iter());
+            access.project(db, kh, op.key, Change::Put { value: hash.as_new(), deadline }, &op.from, cx)
+        }
+    }
+}
