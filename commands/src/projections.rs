@@ -63,8 +63,8 @@ pub struct Board {
     pub partitions: Vec<PartitionBoard>,
     /// The last records that could not be read, latest first.
     pub errors: Arc<[ErrorLine]>,
-    /// Topics by the numbers that entries name them by.
-    pub sources: Vec<(u16, String)>,
+    /// Topics by the numbers that entries name them by, with their ids.
+    pub sources: Vec<(u16, String, String)>,
 }
 
 /// Why readers are refused.

@@ -91,6 +91,9 @@ pub struct Projection {
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
+    /// Where it is served over HTTP.
+    #[serde(default)]
+    pub http: Option<Http>,
 }
 
 /// Topics of a cluster.
@@ -417,6 +420,56 @@ impl Default for Limits {
     }
 }
 
+/// Where and how a projection is served over HTTP.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Its path, such as `/api/users`.
+    pub path: String,
+    /// For how long caches may keep an answer.
+    #[serde(default, deserialize_with = "duration")]
+    pub cache_max_age: Duration,
+    /// What its ETags are made of: `version`, or `field:NAME`.
+    #[serde(default, deserialize_with = "etag")]
+    pub etag: Etag,
+    /// Whether its ids are listed.
+    #[serde(default)]
+    pub list: List,
+    /// Most ids on one page; 0 = no bound.
+    #[serde(default)]
+    pub list_max: usize,
+}
+
+/// What an ETag is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Etag {
+    /// The record that the entry was made of: another one after each change.
+    #[default]
+    Version,
+    /// A field of the value.
+    Field(String),
+}
+
+/// Whether ids are listed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum List {
+    /// By a walk over all keys of the database.
+    #[default]
+    Scan,
+    /// Not at all.
+    Off,
+}
+
+fn etag<'de, D: Deserializer<'de>>(from: D) -> Result<Etag, D::Error> {
+    let text = text(from)?;
+    match text.split_once(':') {
+        None if text == "version" => Ok(Etag::Version),
+        Some(("field", name)) if !name.is_empty() => Ok(Etag::Field(name.to_owned())),
+        _ => Err(de::Error::custom("an etag is `version` or `field:NAME`")),
+    }
+}
+
 fn five_seconds() -> Duration {
     Duration::from_secs(5)
 }
@@ -475,6 +528,7 @@ impl Document {
             projection.check(name, &document).map_err(|reason| format!("projections: {name}: {reason}"))?;
         }
         document.check_overlaps()?;
+        document.check_paths()?;
         Ok(document)
     }
 
@@ -503,6 +557,25 @@ impl Document {
             }
         }
         Ok(document)
+    }
+
+    /// No two projections are served under paths of which one begins the other.
+    fn check_paths(&self) -> Result<(), String> {
+        let paths: Vec<_> =
+            self.projections.iter().filter_map(|(name, p)| Some((name, &*p.http.as_ref()?.path))).collect();
+        for (at, (name, path)) in paths.iter().enumerate() {
+            let well_formed =
+                path.starts_with('/') && path.len() > 1 && !path.ends_with('/') && !path.contains(['?', '#', '%', ' ']);
+            if !well_formed {
+                return Err(format!("projections: {name}: http: path: '{path}' is none such as /api/users"));
+            }
+            let begins =
+                |a: &str, b: &str| b.strip_prefix(a).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            if let Some((other, _)) = paths[..at].iter().find(|(_, other)| begins(path, other) || begins(other, path)) {
+                return Err(format!("projections: {name}: http: its path overlaps that of {other}"));
+            }
+        }
+        Ok(())
     }
 
     /// No two projections own the same key.
@@ -621,6 +694,8 @@ mod tests {
             (json!({"source": source, "limits": {"max_record": "8 parsecs"}}), "no size"),
             (json!({"source": source, "ttl": {"after": "soon"}}), "no time"),
             (json!({"source": source, "errors": {"decode": "panic"}}), "unknown variant"),
+            (json!({"source": source, "http": {"path": "users"}}), "is none such as"),
+            (json!({"source": source, "http": {"path": "/u", "etag": "md5"}}), "an etag is"),
         ];
         for (projection, reason) in cases {
             let error = with(projection.clone()).unwrap_err();

@@ -32,9 +32,11 @@ const FORCED: &[(&str, &str)] = &[
 const DEFAULTS: &[(&str, &str)] = &[
     ("client.id", "millpond"),
     ("fetch.queue.backoff.ms", "10"),
+    // An end is told only after it.
+    ("fetch.wait.max.ms", "100"),
     ("queued.max.messages.kbytes", "32768"),
     ("queued.min.messages", "20000"),
-    ("socket.timeout.ms", "10000"),
+    ("socket.timeout.ms", "5000"),
     ("reconnect.backoff.max.ms", "1000"),
     ("enable.metrics.push", "false"),
 ];

@@ -487,10 +487,10 @@ impl Engine {
         self.config.ready.on_stale == OnStale::Error && self.status(now_ms).is_stale
     }
 
-    /// The topics that provenances name by number.
-    pub fn sources(&self) -> impl Iterator<Item = (u16, &str)> {
+    /// The topics that provenances name by number, with their ids.
+    pub fn sources(&self) -> impl Iterator<Item = (u16, &str, &str)> {
         let topics = self.topics.iter().zip(&self.config.source.topics);
-        topics.filter_map(|(topic, name)| topic.incarnation.as_ref().map(|(_, number)| (*number, name.as_str())))
+        topics.filter_map(|(topic, name)| topic.incarnation.as_ref().map(|(id, number)| (*number, &**name, &**id)))
     }
 
     /// The last records that could not be read.

@@ -104,9 +104,10 @@ fn serve(settings: Settings, document: Document) -> Result<(), String> {
     if loads {
         origin::start(jobs, allow, shared, clock.clone(), seed ^ u64::MAX).map_err(told)?;
     }
+    let routes = projection::routes(&document, &shared.node.projections);
     projection::start(document, shared, &clock, seed ^ 1 << 63)?;
     if !web.is_empty() {
-        web::start(web, shared).map_err(told)?;
+        web::start(web, shared, routes, &clock).map_err(told)?;
     }
     let others: Vec<_> = (1..cores)
         .map(|core| {

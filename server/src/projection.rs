@@ -9,6 +9,7 @@ mod runner;
 
 use crate::clock::Clock;
 use crate::shared::Shared;
+use crate::web::projected::Route;
 use commands::projections::{Projection, Projections};
 use projection::config::{self, BeforeReady, Document};
 use std::sync::Arc;
@@ -22,6 +23,16 @@ pub fn boards(document: &Document) -> Projections {
         Arc::new(Projection::new(name.clone(), Db(config.store.db), &config.prefix(), description, refuses))
     };
     Projections::new(document.projections.iter().map(board).collect())
+}
+
+/// Where projections are served over HTTP.
+pub fn routes(document: &Document, boards: &Projections) -> Vec<Route> {
+    let route = |(name, config): (&String, &config::Projection)| {
+        let http = config.http.clone()?;
+        let projection = Arc::clone(boards.named(name.as_bytes()).expect("a board for each"));
+        Some(Route::new(http, config, projection))
+    };
+    document.projections.iter().filter_map(route).collect()
 }
 
 /// Begins them. The error is about their configuration.

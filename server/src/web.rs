@@ -1,4 +1,4 @@
-//! The HTTP surface: memoised calls, actions on services, health.
+//! The HTTP surface: memoised calls, actions on services, projections, health and metrics.
 //!
 //! Each HTTP connection has a connection of its own to a serving core, over a socket pair, on which its requests are
 //! commands: so that waiting, login, limits and the lists of clients are those of every client. Promises: bodies and heads
@@ -7,8 +7,12 @@
 
 mod browser;
 mod client;
+mod metrics;
+mod probes;
+pub mod projected;
 
 use crate::body::{self, Unread};
+use crate::clock::Clock;
 use crate::net::listener::deal;
 use crate::shared::Shared;
 use client::{Client, Reply};
@@ -22,6 +26,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use projected::Route;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +51,14 @@ const TAKE_TIME: Duration = Duration::from_secs(30);
 type Answer = Response<Full<Bytes>>;
 
 /// Starts the thread that serves HTTP on these sockets.
-pub fn start(listeners: Vec<std::net::TcpListener>, shared: &'static Shared) -> io::Result<()> {
+pub fn start(
+    listeners: Vec<std::net::TcpListener>,
+    shared: &'static Shared,
+    routes: Vec<Route>,
+    clock: &Clock,
+) -> io::Result<()> {
+    // Lives as long as the process, as what is shared does.
+    let served: &'static Served = Box::leak(Box::new(Served { shared, routes, clock: clock.clone() }));
     let run = move || -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, async {
@@ -54,7 +66,7 @@ pub fn start(listeners: Vec<std::net::TcpListener>, shared: &'static Shared) -> 
             let mut serving = Vec::new();
             for listener in listeners {
                 let listener = TcpListener::from_std(listener)?;
-                serving.push(tokio::task::spawn_local(accept(listener, shared, Arc::clone(&open))));
+                serving.push(tokio::task::spawn_local(accept(listener, served, Arc::clone(&open))));
             }
             for task in serving {
                 let _ = task.await;
@@ -70,7 +82,14 @@ pub fn start(listeners: Vec<std::net::TcpListener>, shared: &'static Shared) -> 
     Ok(())
 }
 
-async fn accept(listener: TcpListener, shared: &'static Shared, open: Arc<AtomicUsize>) {
+/// What requests are answered from.
+pub struct Served {
+    shared: &'static Shared,
+    routes: Vec<Route>,
+    clock: Clock,
+}
+
+async fn accept(listener: TcpListener, served: &'static Served, open: Arc<AtomicUsize>) {
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -96,7 +115,7 @@ async fn accept(listener: TcpListener, shared: &'static Shared, open: Arc<Atomic
                 let connection = Arc::clone(&connection);
                 async move {
                     let mut client = connection.lock().await;
-                    Ok::<_, Infallible>(answer(request, shared, peer, &mut client).await)
+                    Ok::<_, Infallible>(answer(request, served, peer, &mut client).await)
                 }
             });
             let served = hyper::server::conn::http1::Builder::new()
@@ -139,11 +158,11 @@ impl Wrong {
 
 async fn answer(
     request: Request<Incoming>,
-    shared: &'static Shared,
+    served: &'static Served,
     peer: SocketAddr,
     client: &mut Option<Client>,
 ) -> Answer {
-    match route(request, shared, peer, client).await {
+    match route(request, served, peer, client).await {
         Ok(answer) => answer,
         Err(Wrong(status, text)) => {
             // Its replies cannot be told from those of the next request.
@@ -169,14 +188,15 @@ fn json(status: StatusCode, body: &serde_json::Value) -> Answer {
 
 async fn route(
     request: Request<Incoming>,
-    shared: &'static Shared,
+    served: &'static Served,
     peer: SocketAddr,
     client: &mut Option<Client>,
 ) -> Result<Answer, Wrong> {
+    let shared = served.shared;
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(&path).split('/').collect();
-    if parts == ["health"] {
-        return Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" })));
+    if let Some(answer) = probes::answer(&request, &parts, &shared.node.projections) {
+        return Ok(answer);
     }
     let live = &shared.node.settings.live;
     let needs_login = live.password.load().is_some();
@@ -190,6 +210,12 @@ async fn route(
     let client = open(client, shared, peer).await?;
     if needs_login {
         login(client, &request).await?;
+    }
+    if parts == ["metrics"] {
+        return Ok(metrics::answer(served));
+    }
+    if let Some((route, id)) = projected::find(&served.routes, &path) {
+        return projected::answer(served, route, id, &request).await;
     }
     match (request.method(), &parts[..]) {
         (&Method::POST, ["memo", service]) => {

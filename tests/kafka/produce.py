@@ -168,7 +168,7 @@ class Program:
         self.producers = {}  # (transactional id or None, settings as JSON) -> Producer
         self.transactions = {}  # transactional id -> Producer
         self.written = {}  # transactional id -> {(topic, partition): next offset} of the open transaction
-        self.queued = []  # producer, answer, transactional id of records sent with "wait": false, in the order of sending
+        self.queued = []  # producers and answers of records sent with "wait": false, in the order of sending
 
     def run(self, request):
         operation = getattr(self, "do_" + str(request.pop("op", None)), None)
@@ -303,28 +303,24 @@ class Program:
                 answer.update(error=error.str(), kind=error.name())
             else:
                 answer.update(partition=message.partition(), offset=message.offset(), timestamp=message.timestamp()[1])
+                self.wrote(tx, topic, {message.partition(): message.offset() + 1})
 
         key, value = self.encoded(key, topic, MessageField.KEY, pairs), self.encoded(value, topic, MessageField.VALUE, pairs)
         self.enqueue(producer, topic, delivered, key=key, value=value, headers=pairs, partition=partition, timestamp=timestamp)
         if not wait:
-            self.queued.append((producer, answer, tx))
+            self.queued.append((producer, answer))
             return {"queued": len(self.queued)}
         while len(answer) == 1:  # message.timeout.ms ends this at the latest
             producer.poll(1)
-        if "error" in answer:
-            return {"ok": False, **answer}
-        self.wrote(tx, topic, {answer["partition"]: answer["offset"] + 1})
-        return answer
+        return {"ok": "error" not in answer, **answer}
 
     def do_flush(self):
         """Answers of everything sent without `wait` since the last flush, in the order of sending."""
         queued, self.queued = self.queued, []
-        for producer, answer, tx in queued:
+        for producer, answer in queued:
             while len(answer) == 1:
                 producer.poll(1)
-            if "offset" in answer:
-                self.wrote(tx, answer["topic"], {answer["partition"]: answer["offset"] + 1})
-        answers = [answer for _, answer, _ in queued]
+        answers = [answer for _, answer in queued]
         return {"ok": not any("error" in answer for answer in answers), "delivered": answers}
 
     def do_send_many(self, topic, count, keys, seed=0, key_prefix="k", tombstones=0.0, value_size=100, schema_id=None, partition=-1,
@@ -379,6 +375,7 @@ class Program:
     def do_commit(self, tx, wait=True):
         """The broker answers a commit before it writes the markers: `wait` is for the last stable offset to pass the records. It
         would wait in vain while an earlier transaction is open on a partition."""
+        self.producer(tx, None).flush(self.timeout)
         self.end(tx, lambda producer: producer.commit_transaction(self.timeout), wait)
 
     def do_abort(self, tx, wait=True):
@@ -386,11 +383,12 @@ class Program:
 
     def end(self, tx, step, wait):
         self.transaction(tx, step)
-        for (topic, partition), end in self.written.pop(tx).items() if wait else ():
+        written = self.written.pop(tx)
+        for (topic, partition), end in written.items() if wait else ():
             self.waited(f"{topic}/{partition} stable at {end}", lambda: self.stable(topic, [partition])[partition] >= end)
 
     def wrote(self, tx, topic, ends):
-        if tx is not None:
+        if tx in self.written:
             self.written[tx].update({(topic, partition): end for partition, end in ends.items()})
 
     def transaction(self, tx, step):

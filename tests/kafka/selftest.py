@@ -411,6 +411,11 @@ class Checks:
         for number in range(3):
             assert self.produce.send(topic="queued", key="a", value=str(number), wait=False) == {"queued": number + 1}
         assert [each["offset"] for each in self.produce.flush()["delivered"]] == [0, 1, 2]
+        self.produce.begin(tx="queued")
+        self.produce.send(topic="queued", key="a", value="3", tx="queued", wait=False)
+        self.produce.commit(tx="queued")
+        assert self.produce.flush()["delivered"][0]["offset"] == 3
+        assert self.produce.offsets(topic="queued")["partitions"]["0"] == {"start": 0, "lso": 5, "hw": 5}, "the markers are there"
         for request, kind in (({"op": "none"}, "Refused"), ({"op": "send", "topik": "a"}, "Refused"),
                               ({"op": "create_topic", "topic": "queued"}, "TOPIC_ALREADY_EXISTS"),
                               ({"op": "commit", "tx": "none"}, "Refused"),

@@ -8,8 +8,9 @@ use std::process::Command;
 const EDGES: &[(&str, &[&str])] = &[
     ("millpond-protocol", &[]),
     ("millpond-storage", &[]),
+    ("millpond-projection", &["millpond-storage"]),
     ("millpond-commands", &["millpond-protocol", "millpond-storage"]),
-    ("millpond", &["millpond-commands", "millpond-protocol", "millpond-storage"]),
+    ("millpond", &["millpond-commands", "millpond-projection", "millpond-protocol", "millpond-storage"]),
 ];
 
 /// Members of the workspace that look at the others from outside; no edge of theirs ships.

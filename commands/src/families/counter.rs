@@ -1,6 +1,6 @@
 //! Counters: integers and decimal numbers in strings, changed in place.
 
-use super::string::{encode, with_text};
+use super::string::{encode, text_of_value};
 use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::error::Error;
@@ -109,7 +109,7 @@ fn add(call: &mut Call<'_, '_>, delta: i64) -> Result<(), Error> {
             Slot::Live(mut live) => {
                 let current = match live.string()? {
                     Value::Int(n) => n,
-                    text => with_text(&text, parse_i64).ok_or(Error::NOT_INTEGER)?,
+                    text => text_of_value(&text, parse_i64).ok_or(Error::NOT_INTEGER)?,
                 };
                 let sum = current.checked_add(delta).ok_or(Error::err("increment or decrement would overflow"))?;
                 if touch {
@@ -147,7 +147,7 @@ fn incrbyfloat(call: &mut Call<'_, '_>) -> Result<(), Error> {
     call.first(|slot, reply| {
         let sum = match slot {
             Slot::Live(mut live) => {
-                let sum = with_text(&live.string()?, |current| add_texts(current, increment))?;
+                let sum = text_of_value(&live.string()?, |current| add_texts(current, increment))?;
                 if touch {
                     live.touch();
                 }

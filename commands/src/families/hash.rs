@@ -9,7 +9,7 @@ use crate::call::Call;
 use crate::command::{Command, Flags, Group, Keys};
 use crate::error::Error;
 use crate::families::scan::{WalkOptions, parse_cursor};
-use crate::families::string::{reply_value, with_text};
+use crate::families::string::{reply_value, text_of_value};
 use protocol::ReplyWriter;
 use storage::{HashEdit, HashRef, Slot};
 
@@ -399,7 +399,7 @@ fn hscan(call: &mut Call<'_, '_>) -> Result<(), Error> {
         next = hash.walk(from, options.count, &cx, |field, value| {
             if options.passes(field) {
                 elements.bulk(field);
-                with_text(&value, |text| elements.bulk(text));
+                text_of_value(&value, |text| elements.bulk(text));
                 len += 2;
             }
         });

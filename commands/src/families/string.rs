@@ -311,7 +311,7 @@ fn reply_slot(reply: &mut ReplyWriter<'_>, slot: &Slot<'_>) -> Result<(), Error>
 }
 
 /// Runs `act` on the bytes a client would read.
-pub(crate) fn with_text<R>(value: &Value<'_>, act: impl FnOnce(&[u8]) -> R) -> R {
+pub fn text_of_value<R>(value: &Value<'_>, act: impl FnOnce(&[u8]) -> R) -> R {
     match value {
         Value::Raw(bytes) => act(bytes),
         Value::Shared(bytes) => act(bytes),

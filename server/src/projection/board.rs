@@ -104,7 +104,7 @@ pub fn of(engine: &mut Engine, topics: &[Arc<str>], errors: &mut ShownErrors, no
         counts,
         partitions: partitions.collect(),
         errors: errors.of(engine),
-        sources: engine.sources().map(|(number, topic)| (number, topic.to_owned())).collect(),
+        sources: engine.sources().map(|(number, topic, id)| (number, topic.to_owned(), id.to_owned())).collect(),
         flags: status.flags,
         last_error: status.last_error,
     }

@@ -4,14 +4,14 @@ use super::edit;
 use crate::call::Call;
 use crate::error::Error;
 use crate::families::counter::{add_texts, parse_float};
-use crate::families::string::with_text;
+use crate::families::string::text_of_value;
 use protocol::number::parse_i64;
 
 pub(super) fn hincrby(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let (field, delta) = (call.args.at(2), call.integer(3)?);
     edit(call, |hash, reply| {
         let current = match hash.as_ref().get(field) {
-            Some(value) => with_text(&value, parse_i64).ok_or(Error::err("hash value is not an integer"))?,
+            Some(value) => text_of_value(&value, parse_i64).ok_or(Error::err("hash value is not an integer"))?,
             None => 0,
         };
         let sum = current.checked_add(delta).ok_or(Error::err("increment or decrement would overflow"))?;
@@ -28,7 +28,7 @@ pub(super) fn hincrbyfloat(call: &mut Call<'_, '_>) -> Result<(), Error> {
     }
     edit(call, |hash, reply| {
         let sum = match hash.as_ref().get(field) {
-            Some(value) => with_text(&value, |current| {
+            Some(value) => text_of_value(&value, |current| {
                 parse_float(current).ok_or(Error::err("hash value is not a float"))?;
                 add_texts(current, increment)
             })?,

@@ -206,11 +206,11 @@ pub(super) fn key(call: &mut Call<'_, '_>) -> Result<(), Error> {
         return Ok(());
     };
     let board = owner.board();
-    let topic = board.sources.iter().find(|(number, _)| *number == provenance.source);
+    let topic = board.sources.iter().find(|(number, ..)| *number == provenance.source);
     let reply = &mut call.reply;
     reply.map(6);
     pair(reply, "projection", &owner.name);
-    pair(reply, "topic", topic.map_or("", |(_, topic)| topic));
+    pair(reply, "topic", topic.map_or("", |(_, topic, _)| topic));
     number(reply, "partition", provenance.partition.into());
     number(reply, "offset", provenance.offset as i64);
     number(reply, "timestamp", provenance.time.0 as i64);

@@ -29,7 +29,7 @@ fn loading() -> Board {
         percent: 71,
         partitions: vec![partition("u", 0, 10), partition("u", 1, 4)],
         counts: vec![("records", 5)],
-        sources: vec![(3, "u".to_owned())],
+        sources: vec![(3, "u".to_owned(), "an-id".to_owned())],
         ..Board::default()
     }
 }

@@ -1,6 +1,6 @@
 //! Parts of strings: APPEND, STRLEN, GETRANGE, SETRANGE.
 
-use super::{encode, with_text};
+use super::{encode, text_of_value};
 use crate::call::Call;
 use crate::error::Error;
 use core::sync::atomic::Ordering;
@@ -84,7 +84,7 @@ pub(super) fn getrange(call: &mut Call<'_, '_>) -> Result<(), Error> {
         }
         match live.string()? {
             Value::Shared(bytes) => long = Some(bytes),
-            short => with_text(&short, |text| reply.bulk(&text[range(start, end, text.len())])),
+            short => text_of_value(&short, |text| reply.bulk(&text[range(start, end, text.len())])),
         }
         Ok(true)
     })?;

@@ -1,6 +1,6 @@
 //! LCS: the longest common subsequence, in slices and with one bit a cell.
 
-use super::with_text;
+use super::text_of_value;
 use crate::call::Call;
 use crate::effect::{Job, Progress};
 use crate::error::Error;
@@ -58,7 +58,7 @@ fn text_of(slot: Slot<'_>, touch: bool) -> Result<(bool, Text), WrongType> {
             }
             match live.string()? {
                 Value::Shared(bytes) => (true, Text::Long(bytes)),
-                short => (true, Text::Short(with_text(&short, |text| text.into()))),
+                short => (true, Text::Short(text_of_value(&short, |text| text.into()))),
             }
         }
     })
