@@ -2,6 +2,7 @@
 //!
 //! Checking contacts nobody: a topic or registry that is not there is a state of the projection, not a refusal.
 
+use crate::errors::Class;
 use crate::mapping::Template;
 use serde::{Deserialize, Deserializer, de};
 use std::collections::BTreeMap;
@@ -359,6 +360,8 @@ pub struct Errors {
     pub decode: Option<Policy>,
     /// A record above the limit.
     pub too_large: Option<Policy>,
+    /// The topic of dead letters.
+    pub dead_letter_topic: Option<String>,
     /// What the old value of its key becomes.
     pub poison_key: PoisonKey,
     /// How many of the last ones are kept.
@@ -375,6 +378,7 @@ impl Default for Errors {
             unknown_schema: None,
             decode: None,
             too_large: None,
+            dead_letter_topic: None,
             poison_key: PoisonKey::KeepOld,
             ring: 1000,
         }
@@ -387,6 +391,8 @@ impl Default for Errors {
 pub enum Policy {
     /// It is counted and passed over.
     Skip,
+    /// It is written to the topic of dead letters, then passed over.
+    DeadLetter,
     /// Its partition stands until it is skipped by hand.
     Stop,
 }
@@ -629,6 +635,14 @@ impl Projection {
         if self.store.form == Form::Raw && self.value.decode != ValueDecode::Raw {
             return Err("store: as: raw keeps a value's bytes: decode it as raw".to_owned());
         }
+        let writes_letters = Class::ALL.iter().any(|class| self.policy(*class) == Policy::DeadLetter);
+        match &self.errors.dead_letter_topic {
+            None if writes_letters => return Err("errors: dead_letter needs a dead_letter_topic".to_owned()),
+            Some(topic) if self.source.topics.contains(topic) => {
+                return Err("errors: dead_letter_topic: a topic cannot be its own".to_owned());
+            }
+            _ => {}
+        }
         if self.envelope == Envelope::Debezium && self.value.decode == ValueDecode::Raw {
             return Err("envelope: debezium needs a value that is decoded".to_owned());
         }
@@ -636,8 +650,7 @@ impl Projection {
     }
 
     /// The policy for a class of poison.
-    pub fn policy(&self, class: crate::errors::Class) -> Policy {
-        use crate::errors::Class;
+    pub fn policy(&self, class: Class) -> Policy {
         let errors = &self.errors;
         match class {
             Class::NullKey => errors.null_key,
@@ -694,6 +707,8 @@ mod tests {
             (json!({"source": source, "limits": {"max_record": "8 parsecs"}}), "no size"),
             (json!({"source": source, "ttl": {"after": "soon"}}), "no time"),
             (json!({"source": source, "errors": {"decode": "panic"}}), "unknown variant"),
+            (json!({"source": source, "errors": {"decode": "dead_letter"}}), "needs a dead_letter_topic"),
+            (json!({"source": source, "errors": {"dead_letter_topic": "users"}}), "its own"),
             (json!({"source": source, "http": {"path": "users"}}), "is none such as"),
             (json!({"source": source, "http": {"path": "/u", "etag": "md5"}}), "an etag is"),
         ];

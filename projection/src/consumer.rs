@@ -4,7 +4,7 @@
 //! offset of an end of partition. No group is joined and nothing is committed; every assignment names its offset.
 
 use crate::config::Cluster;
-use crate::source::{Event, FoundTopic, RawRecord, Source, Trouble};
+use crate::source::{Event, FoundTopic, Letter, RawRecord, Source, Trouble};
 use core::ffi::{CStr, c_void};
 use core::ptr::{NonNull, null};
 use rdkafka::bindings as sys;
@@ -12,6 +12,8 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::Duration;
@@ -154,6 +156,9 @@ impl Kafka {
                 // SAFETY: a message's key and value are so many bytes that live as long as it; null where there is none.
                 (!at.is_null()).then(|| unsafe { core::slice::from_raw_parts(at.cast::<u8>(), len) })
             };
+            let mut headers = Vec::new();
+            // SAFETY: as above; what is pushed lives as long as the message.
+            unsafe { gather_headers(message, &mut headers) };
             tell(Event::Record(RawRecord {
                 topic,
                 partition: told.partition,
@@ -161,6 +166,7 @@ impl Kafka {
                 time_ms,
                 key: bytes(told.key, told.key_len),
                 value: bytes(told.payload, told.len),
+                headers: &headers,
             }));
         }
     }
@@ -206,6 +212,33 @@ impl Kafka {
     }
 }
 
+/// Gathers the headers of a message; most have none.
+///
+/// # Safety
+/// The message is alive, and outlives what is gathered.
+unsafe fn gather_headers<'m>(message: NonNull<sys::rd_kafka_message_t>, to: &mut Vec<(&'m str, Option<&'m [u8]>)>) {
+    // SAFETY: the caller's promise; librdkafka gives texts and bytes that belong to the message.
+    unsafe {
+        let mut headers = core::ptr::null_mut();
+        if sys::rd_kafka_message_headers(message.as_ptr(), &mut headers)
+            != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        {
+            return;
+        }
+        for at in 0.. {
+            let (mut name, mut value, mut len) = (null(), null(), 0);
+            if sys::rd_kafka_header_get_all(headers, at, &mut name, &mut value, &mut len)
+                != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+            {
+                return;
+            }
+            let value = (!value.is_null()).then(|| core::slice::from_raw_parts(value.cast::<u8>(), len));
+            // A name that is no text is nobody's that we look for.
+            to.push((CStr::from_ptr(name).to_str().unwrap_or("?"), value));
+        }
+    }
+}
+
 impl Source for Kafka {
     fn poll(&mut self, wait: Duration, tell: &mut dyn FnMut(Event<'_>)) -> bool {
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
@@ -239,6 +272,76 @@ impl Source for Kafka {
     fn resume(&mut self, topic: usize, partition: i32, offset: i64) {
         // Its own position is not trusted: ends of partitions move it past records.
         self.assign(topic, partition, offset);
+    }
+}
+
+/// Writes dead letters.
+pub struct Letters<F: Fn(Written) + Send + Sync + 'static> {
+    producer: ThreadedProducer<Acknowledged<F>>,
+    topic: String,
+}
+
+/// What became of a letter: its place, and why it was not written.
+pub struct Written {
+    /// Topic and partition of the record.
+    pub at: (usize, i32),
+    /// Its offset.
+    pub offset: i64,
+    /// Why it was refused.
+    pub result: Result<(), String>,
+}
+
+struct Acknowledged<F>(F);
+
+impl<F: Fn(Written) + Send + Sync + 'static> ClientContext for Acknowledged<F> {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    fn error(&self, _: KafkaError, _: &str) {}
+}
+
+impl<F: Fn(Written) + Send + Sync + 'static> ProducerContext for Acknowledged<F> {
+    type DeliveryOpaque = Box<((usize, i32), i64)>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, place: Self::DeliveryOpaque) {
+        let (at, offset) = *place;
+        let result = result.as_ref().map(|_| ()).map_err(|(error, _)| error.to_string());
+        (self.0)(Written { at, offset, result });
+    }
+}
+
+impl<F: Fn(Written) + Send + Sync + 'static> Letters<F> {
+    /// A writer to that topic, which tells what became of each letter. Contacts nobody yet.
+    pub fn new(cluster: &Cluster, topic: &str, tell: F) -> Result<Self, String> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &cluster.bootstrap_servers);
+        config.set("client.id", "millpond").set("message.timeout.ms", "30000").set("enable.metrics.push", "false");
+        // What concerns the connection alone: the others are the consumer's.
+        let shared = ["security.", "sasl.", "ssl.", "socket.", "broker.address", "client.id", "message.max"];
+        for (name, value) in &cluster.properties {
+            if shared.iter().any(|prefix| name.starts_with(prefix)) {
+                config.set(name, &value.0);
+            }
+        }
+        config.set("enable.idempotence", "true").set_log_level(RDKafkaLogLevel::Critical);
+        let producer = config.create_with_context(Acknowledged(tell)).map_err(|error: KafkaError| error.to_string())?;
+        Ok(Self { producer, topic: topic.to_owned() })
+    }
+
+    /// Sends a letter; what becomes of it is told later, unless it is refused at once.
+    pub fn send(&self, letter: &Letter) -> Result<(), String> {
+        let mut headers = OwnedHeaders::new();
+        for (name, value) in &letter.headers {
+            headers = headers.insert(Header { key: name, value: value.as_deref() });
+        }
+        let place = Box::new((letter.at, letter.offset));
+        let mut record: BaseRecord<'_, [u8], [u8], _> =
+            BaseRecord::with_opaque_to(&self.topic, place).headers(headers).timestamp(letter.time_ms);
+        if let Some(key) = &letter.key {
+            record = record.key(&key[..]);
+        }
+        if let Some(value) = &letter.value {
+            record = record.payload(&value[..]);
+        }
+        self.producer.send(record).map_err(|(error, _)| error.to_string())
     }
 }
 

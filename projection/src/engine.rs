@@ -16,7 +16,7 @@ use crate::datum::Datum;
 use crate::errors::{Class, Poison, Ring};
 use crate::mapping::{Bad, DecodedKey, Mapping, Said};
 use crate::schema::{Look, SchemaError, SchemaText, Schemas, split};
-use crate::source::{Event, FoundTopic, RawRecord, Trouble};
+use crate::source::{Event, FoundTopic, Letter, RawRecord, Trouble};
 use crate::state::{Blocked, Partition};
 use batch::Drawn;
 pub use batch::{Batch, Mutation, Op};
@@ -45,6 +45,8 @@ pub enum Wish {
     },
     /// Look at the topics now.
     Look,
+    /// Write a record to the dead letters; [`Engine::letter_written`] is to be told.
+    Letter(Box<Letter>),
     /// Entries of earlier generations are to be dropped.
     Sweep(u8),
 }
@@ -60,6 +62,8 @@ pub struct Counts {
     pub bytes: u64,
     /// Records passed over since they could not be read.
     pub skipped: u64,
+    /// Those of them that were written to the dead letters.
+    pub dead_letters: u64,
     /// Entries written over one that came from elsewhere.
     pub conflicts: u64,
     /// Times all was read anew.
@@ -294,19 +298,25 @@ impl Engine {
                 return;
             }
             Err((class, text)) => {
-                self.note_poison(at, record.offset, (class, text), wall_ms);
-                if self.config.policy(class) == Policy::Stop {
+                self.note_poison(at, record.offset, (class, text.clone()), wall_ms);
+                let policy = self.config.policy(class);
+                if policy != Policy::Stop && self.config.errors.poison_key == PoisonKey::Delete {
+                    self.delete_key_of(record);
+                }
+                if policy != Policy::Skip {
+                    let is_letter = policy == Policy::DeadLetter;
                     let partition = self.partitions.get_mut(&at).expect("just found");
                     partition.next = record.offset;
                     partition.at_end = false;
-                    partition.blocked = Some(Blocked::Poison(class));
+                    partition.blocked = Some(if is_letter { Blocked::Letter(class) } else { Blocked::Poison(class) });
                     self.wishes.push(Wish::Pause(at));
+                    if is_letter {
+                        let letter = self.letter(record, (class, text));
+                        self.wishes.push(Wish::Letter(Box::new(letter)));
+                    }
                     return;
                 }
                 self.counts.skipped += 1;
-                if self.config.errors.poison_key == PoisonKey::Delete {
-                    self.delete_key_of(record);
-                }
             }
         }
         let partition = self.partitions.get_mut(&at).expect("just found");
@@ -319,6 +329,45 @@ impl Engine {
         } else {
             self.counts.tombstones += 1;
         }
+    }
+
+    /// The record with headers that say what was wrong.
+    fn letter(&self, record: &RawRecord<'_>, (class, text): Bad) -> Letter {
+        let headers = record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec)));
+        let topic = self.config.source.topics[record.topic].clone();
+        let about = [
+            ("topic", topic),
+            ("partition", record.partition.to_string()),
+            ("offset", record.offset.to_string()),
+            ("stage", "VALUE_CONVERTER".to_owned()),
+            ("exception.class.name", class.name().to_owned()),
+            ("exception.message", text),
+        ];
+        let about = about.map(|(name, text)| (format!("__connect.errors.{name}"), Some(text.into_bytes())));
+        Letter {
+            at: (record.topic, record.partition),
+            offset: record.offset,
+            time_ms: record.time_ms,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: headers.chain(about).collect(),
+        }
+    }
+
+    /// A dead letter was acknowledged: its record is passed over.
+    pub fn letter_written(&mut self, at: At, offset: i64) {
+        let is_it = self
+            .partitions
+            .get(&at)
+            .is_some_and(|partition| matches!(partition.blocked, Some(Blocked::Letter(_))) && partition.next == offset);
+        if is_it && self.skip(at, offset) {
+            self.counts.dead_letters += 1;
+        }
+    }
+
+    /// A dead letter could not be written.
+    pub fn letter_refused(&mut self, reason: String) {
+        self.last_error = format!("dead letter: {reason}");
     }
 
     fn note_poison(&mut self, at: At, offset: i64, (class, text): Bad, wall_ms: u64) {

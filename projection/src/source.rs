@@ -17,6 +17,25 @@ pub struct RawRecord<'r> {
     pub key: Option<&'r [u8]>,
     /// Its value; without one it is a tombstone.
     pub value: Option<&'r [u8]>,
+    /// Its headers, in order.
+    pub headers: &'r [(&'r str, Option<&'r [u8]>)],
+}
+
+/// A record that cannot be read, as it is written to the topic of dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// Its topic, by its place in the configuration, and its partition.
+    pub at: (usize, i32),
+    /// Its offset.
+    pub offset: i64,
+    /// Its time, ms since the epoch.
+    pub time_ms: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// Its headers, and those that say what was wrong.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
 /// What went wrong.

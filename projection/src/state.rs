@@ -54,6 +54,8 @@ pub enum Blocked {
     },
     /// A record of that class.
     Poison(Class),
+    /// A record of that class is being written to the dead letters.
+    Letter(Class),
 }
 
 /// One partition: what was read of it, and what that means.
@@ -90,7 +92,7 @@ impl Partition {
     pub fn state(&self, connected: bool) -> State {
         match (self.blocked, self.live) {
             (Some(Blocked::Schema { .. }), _) => State::BlockedSchema,
-            (Some(Blocked::Poison(_)), _) => State::BlockedPoison,
+            (Some(Blocked::Poison(_) | Blocked::Letter(_)), _) => State::BlockedPoison,
             _ if self.target.is_none() => State::Init,
             _ if self.paused => State::Paused,
             _ if !connected => State::Disconnected,

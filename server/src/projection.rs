@@ -52,7 +52,7 @@ fn begin(_: Document, _: &'static Shared, _: &Clock, _: u64) -> Result<(), Strin
 
 #[cfg(feature = "kafka")]
 fn begin(document: Document, shared: &'static Shared, clock: &Clock, seed: u64) -> Result<(), String> {
-    use projection::consumer::{Kafka, Probe, overridden};
+    use projection::consumer::{Kafka, Letters, Probe, Written, overridden};
     use std::sync::mpsc;
 
     for (name, cluster) in &document.kafka {
@@ -70,13 +70,35 @@ fn begin(document: Document, shared: &'static Shared, clock: &Clock, seed: u64) 
         let registry = |name: &Option<String>| name.as_ref().map(|name| document.registries[name].clone());
         let registries =
             registry::Registries { keys: registry(&config.key.registry), values: registry(&config.value.registry) };
+        let send_letter: runner::SendLetter = match &config.errors.dead_letter_topic {
+            None => Box::new(|_| Err("there is no topic for them".to_owned())),
+            Some(topic) => {
+                let answers = answers.clone();
+                let tell = move |written: Written| {
+                    let _ = answers.send(runner::Answer::Letter(written.at, written.offset, written.result));
+                };
+                let letters = Letters::new(cluster, topic, tell).map_err(told)?;
+                Box::new(move |letter| letters.send(letter))
+            }
+        };
         let schema_pause = registries.pause();
         let schema_grace = registries.grace();
         let schemas = registry::start(&name, registries, answers).map_err(told)?;
         let board = Arc::clone(shared.node.projections.named(name.as_bytes()).expect("a board for each"));
         let (clock, seed) = (clock.clone(), seed ^ at as u64);
-        let parts =
-            runner::Parts { source, inbox, looks, schemas, board, shared, clock, seed, schema_pause, schema_grace };
+        let parts = runner::Parts {
+            source,
+            inbox,
+            looks,
+            schemas,
+            send_letter,
+            board,
+            shared,
+            clock,
+            seed,
+            schema_pause,
+            schema_grace,
+        };
         runner::start(&name, config, parts).map_err(told)?;
     }
     Ok(())

@@ -29,7 +29,7 @@ fn found(id: &str, partitions: &[(i64, i64)]) -> FoundTopic {
 
 fn record<'r>(partition: i32, offset: i64, key: &'r str, value: Option<&'r str>) -> Event<'r> {
     let (key, value) = (Some(key.as_bytes()), value.map(str::as_bytes));
-    Event::Record(RawRecord { topic: 0, partition, offset, time_ms: 1000 + offset, key, value })
+    Event::Record(RawRecord { topic: 0, partition, offset, time_ms: 1000 + offset, key, value, headers: &[] })
 }
 
 fn end(partition: i32, offset: i64) -> Event<'static> {
@@ -207,7 +207,15 @@ fn poison_is_counted_and_passed_over_or_stops_its_partition() {
     run.engine.found(0, &found("a", &[(0, 9)]));
     run.engine.wishes();
     run.tell(record(0, 0, "x", Some("{\"a\":1}")));
-    run.tell(Event::Record(RawRecord { topic: 0, partition: 0, offset: 1, time_ms: 0, key: None, value: Some(b"{}") }));
+    run.tell(Event::Record(RawRecord {
+        topic: 0,
+        partition: 0,
+        offset: 1,
+        time_ms: 0,
+        key: None,
+        value: Some(b"{}"),
+        headers: &[],
+    }));
     run.tell(record(0, 2, "x", Some("{")));
     run.tell(record(0, 3, "y", Some("2")));
     run.apply();
@@ -230,6 +238,50 @@ fn poison_is_counted_and_passed_over_or_stops_its_partition() {
     assert_eq!(run.engine.status(0).counts.skipped, 3);
 }
 
+/// A dead letter carries all of the record, and its record is passed over only once it was acknowledged.
+#[test]
+fn dead_letters_are_acknowledged_first() {
+    let mut run = Run::new(json!({
+        "value": {"decode": "json"}, "store": {"as": "json"},
+        "errors": {"default": "dead_letter", "dead_letter_topic": "dead"},
+    }));
+    run.engine.found(0, &found("a", &[(0, 3)]));
+    run.engine.wishes();
+    let headers: &[(&str, Option<&[u8]>)] = &[("h", Some(b"1")), ("h", None)];
+    run.tell(Event::Record(RawRecord {
+        topic: 0,
+        partition: 0,
+        offset: 0,
+        time_ms: 7,
+        key: Some(b"x"),
+        value: Some(b"{"),
+        headers,
+    }));
+    run.tell(record(0, 1, "y", Some("2")));
+    run.apply();
+    assert_eq!((run.state(), run.dump().len()), (State::BlockedPoison, 0));
+    let [Wish::Pause((0, 0)), Wish::Letter(letter)] = &run.wishes[..] else { panic!("{:?}", run.wishes) };
+    assert_eq!((letter.at, letter.offset, letter.time_ms), ((0, 0), 0, 7));
+    assert_eq!((letter.key.as_deref(), letter.value.as_deref()), (Some(&b"x"[..]), Some(&b"{"[..])));
+    assert_eq!(letter.headers[..2], [("h".to_owned(), Some(b"1".to_vec())), ("h".to_owned(), None)]);
+    let said = |name: &str| {
+        let found = letter.headers.iter().find(|(known, _)| known == &format!("__connect.errors.{name}"));
+        String::from_utf8(found.unwrap().1.clone().unwrap()).unwrap()
+    };
+    assert_eq!((said("topic"), said("partition"), said("offset")), ("t".into(), "0".into(), "0".into()));
+    assert_eq!(said("exception.class.name"), "decode");
+    run.engine.letter_refused("down".to_owned());
+    run.engine.letter_written((0, 0), 5);
+    assert_eq!(run.state(), State::BlockedPoison);
+    run.engine.letter_written((0, 0), 0);
+    assert_eq!(run.engine.wishes(), [Wish::Resume((0, 0), 1)]);
+    run.tell(record(0, 1, "y", Some("2")));
+    run.tell(end(0, 3));
+    run.apply();
+    assert_eq!((run.state(), run.dump()), (State::Live, entries(&[("u:y", "2")])));
+    assert_eq!((run.engine.status(0).counts.dead_letters, run.engine.status(0).counts.skipped), (1, 1));
+}
+
 fn user(id: i64, name: &str) -> Vec<u8> {
     // A zero byte, schema 7, a long below 64, a string.
     let mut bytes = vec![0, 0, 0, 0, 7, (id * 2) as u8, (name.len() * 2) as u8];
@@ -246,7 +298,15 @@ fn a_missing_schema_holds_its_partition_back_and_nothing_is_lost() {
     run.engine.wishes();
     let value = user(5, "ann");
     let avro = |partition, offset, value| {
-        Event::Record(RawRecord { topic: 0, partition, offset, time_ms: 0, key: Some(b"k"), value: Some(value) })
+        Event::Record(RawRecord {
+            topic: 0,
+            partition,
+            offset,
+            time_ms: 0,
+            key: Some(b"k"),
+            value: Some(value),
+            headers: &[],
+        })
     };
     run.tell(avro(0, 0, &value[..]));
     run.tell(avro(0, 1, &value[..]));
@@ -276,7 +336,15 @@ fn a_schema_that_stays_unknown_is_poison_after_a_while() {
     run.engine.wishes();
     let value = user(1, "x");
     let event = || {
-        Event::Record(RawRecord { topic: 0, partition: 0, offset: 0, time_ms: 0, key: Some(b"k"), value: Some(&value) })
+        Event::Record(RawRecord {
+            topic: 0,
+            partition: 0,
+            offset: 0,
+            time_ms: 0,
+            key: Some(b"k"),
+            value: Some(&value),
+            headers: &[],
+        })
     };
     run.tell(event());
     run.engine.wishes();
@@ -293,7 +361,15 @@ fn deadlines_count_from_the_record() {
     let mut run = Run::new(json!({"ttl": {"after": "3s"}}));
     run.engine.found(0, &found("a", &[(0, 2)]));
     let at = |offset, time_ms, value| {
-        Event::Record(RawRecord { topic: 0, partition: 0, offset, time_ms, key: Some(b"x"), value: Some(value) })
+        Event::Record(RawRecord {
+            topic: 0,
+            partition: 0,
+            offset,
+            time_ms,
+            key: Some(b"x"),
+            value: Some(value),
+            headers: &[],
+        })
     };
     run.tell(at(0, 2001, b"1"));
     run.apply();

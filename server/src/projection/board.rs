@@ -90,6 +90,7 @@ pub fn of(engine: &mut Engine, topics: &[Arc<str>], errors: &mut ShownErrors, no
         ("tombstones", counts.tombstones),
         ("bytes", counts.bytes),
         ("skipped", counts.skipped),
+        ("dead_letters", counts.dead_letters),
         ("conflicts", counts.conflicts),
         ("rebuilds", counts.rebuilds),
     ];

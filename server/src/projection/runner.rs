@@ -8,7 +8,8 @@ use commands::projections::{Asked, Projection};
 use projection::config;
 use projection::engine::{At, Batch, Engine, Mutation, Op, Wish};
 use projection::schema::{STACK_BYTES, SchemaError, SchemaText};
-use projection::source::{Event, FoundTopic, Source};
+use projection::source::{Event, FoundTopic, Letter, Source};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
@@ -24,6 +25,8 @@ const BATCH_BYTES: usize = 4 << 20;
 const OPS_PER_LOOK: usize = 16;
 /// Time between two showings of the board while there is always more to read, ms.
 const SHOW_MS: u64 = 20;
+/// Between two tries to write a dead letter, ms.
+const LETTER_PAUSE_MS: u64 = 1000;
 /// Keys looked at in one step of a sweep.
 const SWEEP_KEYS: usize = 256;
 /// Wait where there is no memory.
@@ -42,6 +45,8 @@ pub enum Answer {
     },
     /// A schema, or why it is not here.
     Schema(Wanted, Result<SchemaText, SchemaError>),
+    /// A dead letter was acknowledged, or why not.
+    Letter(At, i64, Result<(), String>),
 }
 
 /// What a runner works with.
@@ -54,6 +59,8 @@ pub struct Parts<S> {
     pub looks: Sender<()>,
     /// Asks for schemas.
     pub schemas: Sender<Wanted>,
+    /// Sends dead letters.
+    pub send_letter: SendLetter,
     /// Where it shows how it stands, and is asked.
     pub board: Arc<Projection>,
     /// The store, and settings.
@@ -67,6 +74,9 @@ pub struct Parts<S> {
     /// For so long a record waits for a schema that no registry knows.
     pub schema_grace: Duration,
 }
+
+/// Sends a dead letter; refused at once, or answered later.
+pub type SendLetter = Box<dyn Fn(&Letter) -> Result<(), String> + Send>;
 
 /// Begins a projection; it runs as long as the process.
 pub fn start<S: Source + Send + 'static>(
@@ -86,6 +96,8 @@ pub fn start<S: Source + Send + 'static>(
             shown_ms: 0,
             is_dirty: true,
             schemas_asked_ms: 0,
+            letters: HashMap::new(),
+            letters_sent_ms: 0,
             parts,
         };
         runner.run();
@@ -104,6 +116,9 @@ struct Runner<S> {
     /// Something happened since the board was shown.
     is_dirty: bool,
     schemas_asked_ms: u64,
+    /// Dead letters not acknowledged yet; whether each was refused, and when those were sent again.
+    letters: HashMap<At, (Letter, bool)>,
+    letters_sent_ms: u64,
     parts: Parts<S>,
 }
 
@@ -139,6 +154,7 @@ impl<S: Source> Runner<S> {
         while let Ok(answer) = self.parts.inbox.try_recv() {
             self.is_dirty = true;
             match answer {
+                Answer::Letter(at, offset, result) => self.letter_answered(at, offset, result),
                 Answer::Found(topic, found) => self.engine.found(topic, &found),
                 Answer::NotFound { missing, reason } => self.engine.not_found(missing, reason),
                 Answer::Schema(Wanted { id, of_key }, result) => {
@@ -147,6 +163,7 @@ impl<S: Source> Runner<S> {
                 }
             }
         }
+        self.send_refused_letters(now_ms);
         for asked in self.parts.board.take_asked() {
             self.is_dirty = true;
             self.obey(asked);
@@ -157,6 +174,39 @@ impl<S: Source> Runner<S> {
             for (id, of_key) in self.engine.wanted_schemas() {
                 let _ = self.parts.schemas.send(Wanted { id, of_key });
             }
+        }
+    }
+
+    fn letter_answered(&mut self, at: At, offset: i64, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                self.letters.remove(&at);
+                self.engine.letter_written(at, offset);
+            }
+            Err(reason) => {
+                self.engine.letter_refused(reason);
+                if let Some((_, is_refused)) = self.letters.get_mut(&at) {
+                    *is_refused = true;
+                }
+            }
+        }
+    }
+
+    /// Sends dead letters that were refused again, from time to time: their records are not passed over before.
+    fn send_refused_letters(&mut self, now_ms: u64) {
+        if self.letters.is_empty() || now_ms.saturating_sub(self.letters_sent_ms) < LETTER_PAUSE_MS {
+            return;
+        }
+        self.letters_sent_ms = now_ms;
+        let mut refused = Vec::new();
+        for (at, (letter, is_refused)) in self.letters.iter_mut().filter(|(_, (_, is_refused))| *is_refused) {
+            match (self.parts.send_letter)(letter) {
+                Ok(()) => *is_refused = false,
+                Err(reason) => refused.push((*at, letter.offset, reason)),
+            }
+        }
+        for (at, offset, reason) in refused {
+            self.letter_answered(at, offset, Err(reason));
         }
     }
 
@@ -197,6 +247,14 @@ impl<S: Source> Runner<S> {
                 Wish::Resume((topic, partition), offset) => source.resume(topic, partition, offset),
                 Wish::Schema { id, of_key } => _ = self.parts.schemas.send(Wanted { id, of_key }),
                 Wish::Look => _ = self.parts.looks.send(()),
+                Wish::Letter(letter) => {
+                    let refused = (self.parts.send_letter)(&letter);
+                    let (at, offset) = (letter.at, letter.offset);
+                    self.letters.insert(at, (*letter, false));
+                    if refused.is_err() {
+                        self.letter_answered(at, offset, refused);
+                    }
+                }
                 Wish::Sweep(generation) => self.sweep = Some((generation, Position::START)),
             }
         }
