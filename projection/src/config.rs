@@ -6,6 +6,7 @@ use crate::errors::Class;
 use crate::mapping::Template;
 use serde::{Deserialize, Deserializer, de};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The sections of the file.
@@ -57,6 +58,9 @@ pub struct Registry {
     /// Between two questions for a schema that it does not know.
     #[serde(default = "five_seconds", deserialize_with = "duration")]
     pub negative_ttl: Duration,
+    /// A folder where schemas are kept, so that they are known while it is down.
+    #[serde(default)]
+    pub cache_dir: Option<PathBuf>,
     /// For so long records of an unknown schema are waited for; then they are poison.
     #[serde(default = "thirty_seconds", deserialize_with = "duration")]
     pub unknown_schema_grace: Duration,
@@ -155,6 +159,49 @@ pub struct Value {
     pub registry: Option<String>,
     /// Where the id of its schema stands.
     pub wire: Wire,
+    /// The schema it is read as, whichever it was written with; that one if there is none.
+    pub reader: Option<ReaderSchema>,
+}
+
+/// A schema that values are read as.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum ReaderSchema {
+    /// A version of a subject.
+    Version {
+        /// The subject.
+        subject: String,
+        /// Its version; `latest` is looked up once per start.
+        version: Version,
+    },
+    /// By id.
+    Id {
+        /// The id.
+        id: u64,
+    },
+    /// From a file.
+    File {
+        /// Its path.
+        file: PathBuf,
+    },
+}
+
+/// A version of a subject.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(untagged)]
+pub enum Version {
+    /// This one.
+    Number(u64),
+    /// The last one.
+    Latest(Latest),
+}
+
+/// The word `latest`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Latest {
+    /// The last version.
+    Latest,
 }
 
 /// How the bytes of a record's value are read.
@@ -629,6 +676,9 @@ impl Projection {
         };
         registry("key", &self.key.registry, self.key.decode == KeyDecode::Avro)?;
         registry("value", &self.value.registry, self.value.decode == ValueDecode::Avro)?;
+        if self.value.reader.is_some() && self.value.decode != ValueDecode::Avro {
+            return Err("value: reader: only values of avro have one".to_owned());
+        }
         if self.store.form != Form::Raw && self.value.decode == ValueDecode::Raw {
             return Err("store: as: json and hash need a value that is decoded".to_owned());
         }
@@ -701,6 +751,8 @@ mod tests {
             (json!({"source": source, "value": {"decode": "json"}}), "decode it as raw"),
             (json!({"source": source, "value": {"decode": "avro"}, "store": {"as": "json"}}), "avro needs a registry"),
             (json!({"source": source, "store": {"db": 16}}), "16 databases"),
+            (json!({"source": source, "value": {"reader": {"id": 1}}}), "only values of avro"),
+            (json!({"source": source, "value": {"reader": {"subject": "s", "version": "last"}}}), "ReaderSchema"),
             (json!({"source": source, "key": {"template": "user:{"}}), "a hole"),
             (json!({"source": source, "key": {"template": "user:{value.id}"}}), "tombstones"),
             (json!({"source": source, "key": {"template": "user:"}}), "key"),

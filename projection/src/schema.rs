@@ -8,7 +8,7 @@ use crate::errors::Class;
 use crate::mapping::Bad;
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
-use apache_avro::schema::{Name, RecordSchema};
+use apache_avro::schema::{Name, RecordField, RecordSchema, UnionSchema};
 use apache_avro::types::Value;
 use self_cell::self_cell;
 use std::collections::HashMap;
@@ -38,6 +38,8 @@ pub struct SchemaText {
     pub text: String,
     /// Those it refers to, in the order in which they can be parsed.
     pub references: Vec<String>,
+    /// The schema that values are read as, if it is another one.
+    pub reader: Option<Box<SchemaText>>,
 }
 
 /// Why a schema was not given.
@@ -64,6 +66,15 @@ pub fn split(bytes: &[u8], wire: Wire) -> Result<(u64, &[u8]), Bad> {
 struct Parsed {
     schema: Schema,
     references: Vec<Schema>,
+    /// What values are read as, with its references.
+    reader: Option<(Schema, Vec<Schema>)>,
+}
+
+/// Parses a schema after those that it refers to.
+fn parsed(given: &SchemaText) -> Result<(Schema, Vec<Schema>), String> {
+    let parse = || Schema::parse_str_with_list(&given.text, &given.references);
+    let parsed = catch_unwind(AssertUnwindSafe(parse)).map_err(|_| "the schema cannot be parsed".to_owned())?;
+    parsed.map_err(|error| error.to_string())
 }
 
 type DatumReader<'s> = GenericDatumReader<'s>;
@@ -87,18 +98,31 @@ pub struct Reader {
 impl Reader {
     /// Parses a schema.
     pub fn parse(given: &SchemaText) -> Result<Self, String> {
-        let parse = || Schema::parse_str_with_list(&given.text, &given.references);
-        let parsed = catch_unwind(AssertUnwindSafe(parse)).map_err(|_| "the schema cannot be parsed".to_owned())?;
-        let (schema, references) = parsed.map_err(|error| error.to_string())?;
+        let (mut schema, references) = parsed(given)?;
+        let reader = given.reader.as_deref().map(parsed).transpose()?;
         let mut named = HashMap::new();
         references.iter().chain([&schema]).for_each(|schema| collect(schema, &mut named));
         let is_recursive = contains_itself(&schema, &named, &mut Vec::new());
-        let has_decimals = given.references.iter().chain([&given.text]).any(|text| text.contains("decimal"));
-        let prepared = Prepared::try_new(Parsed { schema, references }, |parsed| {
+        let shown = given.reader.as_deref().unwrap_or(given);
+        let has_decimals = shown.references.iter().chain([&shown.text]).any(|text| text.contains("decimal"));
+        if let Some((reader, references)) = &reader {
+            // What is shown has the reader's names.
+            named.clear();
+            references.iter().chain([reader]).for_each(|schema| collect(schema, &mut named));
+            adopt_aliases(&mut schema, reader, &named);
+        }
+        let prepared = Prepared::try_new(Parsed { schema, references, reader }, |parsed| {
             let all: Vec<&Schema> = parsed.references.iter().chain([&parsed.schema]).collect();
-            let builder = GenericDatumReader::builder(&parsed.schema).writer_schemata(all);
-            builder.and_then(|builder| builder.build()).map_err(|error| error.to_string())
-        })?;
+            let builder = GenericDatumReader::builder(&parsed.schema).writer_schemata(all)?;
+            match &parsed.reader {
+                None => builder.build(),
+                Some((reader, references)) => {
+                    let all: Vec<&Schema> = references.iter().chain([reader]).collect();
+                    builder.reader_schema(reader).reader_schemata(all)?.build()
+                }
+            }
+        });
+        let prepared = prepared.map_err(|error: apache_avro::Error| error.to_string())?;
         Ok(Self { prepared, is_recursive, decimals: has_decimals.then_some(named) })
     }
 
@@ -120,7 +144,8 @@ impl Reader {
             return Err(format!("{} bytes are left after the value", from.rest.len()));
         }
         if let Some(named) = &self.decimals {
-            scale(&mut value, &self.prepared.borrow_owner().schema, named);
+            let parsed = self.prepared.borrow_owner();
+            scale(&mut value, parsed.reader.as_ref().map_or(&parsed.schema, |(reader, _)| reader), named);
         }
         Ok(Datum::Avro(value))
     }
@@ -177,6 +202,51 @@ fn contains_itself<'s>(schema: &'s Schema, named: &'s HashMap<Name, Schema>, wit
             within.contains(&name) || named.get(name).is_some_and(|schema| contains_itself(schema, named, within))
         }
         _ => false,
+    }
+}
+
+/// Gives fields of the writer's schema the names that the reader has for them, where its aliases say so: the library resolves
+/// by names alone, and what is written has none.
+fn adopt_aliases(writer: &mut Schema, reader: &Schema, named: &HashMap<Name, Schema>) {
+    match (writer, reader) {
+        (writer, Schema::Ref { name }) => {
+            // One that contains itself is met again: its fields have their names by then.
+            if let Some(reader) = named.get(name).filter(|_| !matches!(writer, Schema::Ref { .. })) {
+                adopt_aliases(writer, reader, named);
+            }
+        }
+        (Schema::Record(writer), Schema::Record(reader)) => {
+            for field in &mut writer.fields {
+                let is_it = |known: &&RecordField| known.name == field.name;
+                let bears = |known: &&RecordField| known.aliases.contains(&field.name);
+                let found = reader.fields.iter().find(is_it).or_else(|| reader.fields.iter().find(bears));
+                if let Some(known) = found {
+                    field.name.clone_from(&known.name);
+                    adopt_aliases(&mut field.schema, &known.schema, named);
+                }
+            }
+            writer.lookup = writer.fields.iter().enumerate().map(|(at, field)| (field.name.clone(), at)).collect();
+        }
+        (Schema::Array(writer), Schema::Array(reader)) => adopt_aliases(&mut writer.items, &reader.items, named),
+        (Schema::Map(writer), Schema::Map(reader)) => adopt_aliases(&mut writer.types, &reader.types, named),
+        (Schema::Union(writer), reader) => {
+            // The branches of a union cannot be changed where they are.
+            let mut branches = writer.variants().to_vec();
+            let readers = match reader {
+                Schema::Union(reader) => reader.variants(),
+                other => core::slice::from_ref(other),
+            };
+            for branch in &mut branches {
+                readers.iter().for_each(|reader| adopt_aliases(branch, reader, named));
+            }
+            if let Ok(union) = UnionSchema::new(branches) {
+                *writer = union;
+            }
+        }
+        (writer, Schema::Union(reader)) => {
+            reader.variants().iter().for_each(|reader| adopt_aliases(writer, reader, named));
+        }
+        _ => {}
     }
 }
 
@@ -282,7 +352,7 @@ mod tests {
     use apache_avro::writer::datum::GenericDatumWriter;
 
     fn text(text: &str) -> SchemaText {
-        SchemaText { text: text.to_owned(), references: Vec::new() }
+        SchemaText { text: text.to_owned(), ..SchemaText::default() }
     }
 
     const USER: &str = r#"{"type": "record", "name": "User", "fields": [
@@ -305,10 +375,24 @@ mod tests {
         }
     }
 
+    /// Whatever it was written with: fields dropped, added with their defaults, wider numbers, other names.
+    #[test]
+    fn values_are_read_as_the_reader_says() {
+        let reader = r#"{"type": "record", "name": "User", "fields": [{"name": "id", "type": "double"},
+            {"name": "label", "aliases": ["name"], "type": ["null", "string"], "default": null},
+            {"name": "level", "type": "int", "default": 3}]}"#;
+        let given = SchemaText { reader: Some(Box::new(text(reader))), ..text(USER) };
+        let mut json = Vec::new();
+        Reader::parse(&given).unwrap().read(&[10, 2, 2, b'x']).unwrap().whole().write_json(&mut json);
+        assert_eq!(String::from_utf8(json).unwrap(), r#"{"id":5.0,"label":"x","level":3}"#);
+        let other = SchemaText { reader: Some(Box::new(text(r#""int""#))), ..text(USER) };
+        assert!(Reader::parse(&other).is_err() || Reader::parse(&other).unwrap().read(&[10, 0]).is_err());
+    }
+
     #[test]
     fn references_are_resolved() {
         let outer = r#"{"type": "record", "name": "Outer", "fields": [{"name": "user", "type": "User"}]}"#;
-        let given = SchemaText { text: outer.to_owned(), references: vec![USER.to_owned()] };
+        let given = SchemaText { references: vec![USER.to_owned()], ..text(outer) };
         let reader = Reader::parse(&given).unwrap();
         let Ok(Datum::Avro(Value::Record(fields))) = reader.read(&[10, 0]) else { panic!("a record") };
         assert_eq!(fields[0].0, "user");

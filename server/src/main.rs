@@ -10,6 +10,7 @@ mod origin;
 mod process;
 mod projection;
 mod shared;
+mod tls;
 mod web;
 
 use ::projection::config::Document;

@@ -30,13 +30,12 @@ use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, Heade
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jobs::Writes;
 pub use jobs::{Job, Jobs, Origins, channel};
 use response::{Answer, Asked, Validator, Windows};
-use rustls::{ClientConfig, RootCertStore};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -64,7 +63,7 @@ pub const FILES: u64 = 512;
 pub fn start(jobs: Jobs, allow: Allow, shared: &'static Shared, clock: Clock, seed: u64) -> io::Result<()> {
     let allow = Arc::new(allow);
     let https = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(tls())
+        .with_tls_config(crate::tls::client())
         .https_or_http()
         .enable_http1()
         .wrap_connector(Connector::new(Arc::clone(&allow)));
@@ -92,17 +91,6 @@ pub fn start(jobs: Jobs, allow: Allow, shared: &'static Shared, clock: Clock, se
         }
     })?;
     Ok(())
-}
-
-/// Trusts the certificates that the system trusts.
-fn tls() -> ClientConfig {
-    match ClientConfig::builder().with_native_roots() {
-        Ok(config) => config.with_no_client_auth(),
-        Err(error) => {
-            tracing::warn!(%error, "no certificate is trusted: origins with https cannot be loaded from");
-            ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()
-        }
-    }
 }
 
 type Https = HttpsConnector<Connector>;

@@ -68,8 +68,11 @@ fn begin(document: Document, shared: &'static Shared, clock: &Clock, seed: u64) 
         let (answers, inbox) = mpsc::channel();
         let looks = look::start(&name, probe, config.source.topics.clone(), answers.clone()).map_err(told)?;
         let registry = |name: &Option<String>| name.as_ref().map(|name| document.registries[name].clone());
-        let registries =
-            registry::Registries { keys: registry(&config.key.registry), values: registry(&config.value.registry) };
+        let registries = registry::Registries {
+            keys: registry(&config.key.registry),
+            values: registry(&config.value.registry),
+            reader: config.value.reader.clone(),
+        };
         let send_letter: runner::SendLetter = match &config.errors.dead_letter_topic {
             None => Box::new(|_| Err("there is no topic for them".to_owned())),
             Some(topic) => {

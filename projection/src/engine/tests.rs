@@ -317,7 +317,7 @@ fn a_missing_schema_holds_its_partition_back_and_nothing_is_lost() {
     run.engine.schema(7, false, Err(SchemaError::Outage("down".to_owned())), 10, 1000);
     run.engine.schema(7, false, Err(SchemaError::Unknown), 20, 1000);
     assert_eq!((run.state(), run.engine.wishes()), (State::BlockedSchema, vec![]));
-    let text = SchemaText { text: USER.to_owned(), references: Vec::new() };
+    let text = SchemaText { text: USER.to_owned(), ..SchemaText::default() };
     run.engine.schema(7, false, Ok(&text), 30, 1000);
     assert_eq!(run.engine.wishes(), [Wish::Resume((0, 0), 0)]);
     run.tell(avro(0, 0, &value[..]));

@@ -1,5 +1,7 @@
 //! Fetches schemas from registries: reads only, one at a time, addresses in turn.
 
+mod cache;
+
 use super::runner::Answer;
 use crate::body;
 use http::header::{ACCEPT, AUTHORIZATION};
@@ -10,7 +12,7 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use projection::config::Registry;
+use projection::config::{ReaderSchema, Registry, Version};
 use projection::schema::{SchemaError, SchemaText};
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -39,6 +41,8 @@ pub struct Registries {
     pub keys: Option<Registry>,
     /// Those of values.
     pub values: Option<Registry>,
+    /// What values are read as.
+    pub reader: Option<ReaderSchema>,
 }
 
 impl Registries {
@@ -70,18 +74,13 @@ pub fn start(name: &str, registries: Registries, answers: Sender<Answer>) -> Res
 }
 
 async fn serve(registries: &Registries, wanted: &Receiver<Wanted>, answers: &Sender<Answer>) {
-    let client = match Asker::new() {
-        Ok(client) => client,
-        Err(reason) => {
-            tracing::error!(reason, "schemas cannot be fetched");
-            return;
-        }
-    };
+    let client = Asker::new();
+    let mut reader = None;
     // Nothing else runs here: waiting for the next one may block.
     while let Ok(wanted) = wanted.recv() {
         let registry = if wanted.of_key { &registries.keys } else { &registries.values };
         let result = match registry {
-            Some(registry) => client.schema(registry, wanted.id).await,
+            Some(registry) => client.wanted(registry, wanted, registries.reader.as_ref(), &mut reader).await,
             None => Err(SchemaError::Unknown),
         };
         if answers.send(Answer::Schema(wanted, result)).is_err() {
@@ -95,18 +94,67 @@ struct Asker {
 }
 
 impl Asker {
-    fn new() -> Result<Self, String> {
-        let connector = HttpsConnectorBuilder::new().with_native_roots().map_err(|error| error.to_string())?;
+    fn new() -> Self {
+        let connector = HttpsConnectorBuilder::new().with_tls_config(crate::tls::client());
         let connector = connector.https_or_http().enable_http1().build();
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector) })
+        Self { client: Client::builder(TokioExecutor::new()).build(connector) }
+    }
+
+    /// A schema, and the one that its values are read as; that is looked up once.
+    async fn wanted(
+        &self,
+        registry: &Registry,
+        wanted: Wanted,
+        reader: Option<&ReaderSchema>,
+        known: &mut Option<SchemaText>,
+    ) -> Result<SchemaText, SchemaError> {
+        let mut found = self.schema(registry, wanted.id).await?;
+        if let Some(reader) = reader.filter(|_| !wanted.of_key) {
+            if known.is_none() {
+                // That it is not there is no fault of the record.
+                let read = self.reader(registry, reader).await;
+                *known = Some(read.map_err(|error| match error {
+                    SchemaError::Unknown => SchemaError::Outage("the reader's schema is not there".to_owned()),
+                    outage => outage,
+                })?);
+            }
+            found.reader = known.clone().map(Box::new);
+        }
+        Ok(found)
+    }
+
+    async fn reader(&self, registry: &Registry, reader: &ReaderSchema) -> Result<SchemaText, SchemaError> {
+        let version = match reader {
+            ReaderSchema::Id { id } => return self.schema(registry, *id).await,
+            ReaderSchema::File { file } => {
+                let read = std::fs::read_to_string(file);
+                let text = read.map_err(|error| SchemaError::Outage(format!("{}: {error}", file.display())))?;
+                return Ok(SchemaText { text, ..SchemaText::default() });
+            }
+            ReaderSchema::Version { version: Version::Number(version), .. } => version.to_string(),
+            ReaderSchema::Version { .. } => "latest".to_owned(),
+        };
+        let ReaderSchema::Version { subject, .. } = reader else { unreachable!("taken above") };
+        let answer = self.get(registry, &format!("/subjects/{}/versions/{version}", encoded(subject))).await?;
+        self.whole(registry, &answer).await
+    }
+
+    /// The schema of an answer, with those it refers to.
+    async fn whole(&self, registry: &Registry, answer: &serde_json::Value) -> Result<SchemaText, SchemaError> {
+        let (text, references) = parts(answer)?;
+        let mut found = SchemaText { text, ..SchemaText::default() };
+        self.gather(registry, references, &mut found).await?;
+        Ok(found)
     }
 
     /// The schema of an id, with those it refers to.
     async fn schema(&self, registry: &Registry, id: u64) -> Result<SchemaText, SchemaError> {
+        if let Some(kept) = cache::read(registry, id) {
+            return Ok(kept);
+        }
         let answer = self.get(registry, &format!("/schemas/ids/{id}")).await?;
-        let (text, references) = parts(&answer)?;
-        let mut found = SchemaText { text, references: Vec::new() };
-        self.gather(registry, references, &mut found).await?;
+        let found = self.whole(registry, &answer).await?;
+        cache::write(registry, id, &found);
         Ok(found)
     }
 
