@@ -89,3 +89,9 @@ pub fn random_words<const N: usize>() -> io::Result<[u64; N]> {
     }
     Ok(words)
 }
+
+/// Lets other threads go first, on this thread and on those it starts: by ten steps of niceness.
+pub fn stand_back() {
+    // Refused only where somebody has taken the right to be nicer away: then it is as it was.
+    let _ = rustix::process::nice(10);
+}

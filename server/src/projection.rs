@@ -42,7 +42,14 @@ pub fn start(document: Document, shared: &'static Shared, clock: &Clock, seed: u
     }
     let most = document.projections.values().map(|config| config.limits.max_record).max().unwrap_or(0);
     projection::schema::limit_allocations(most.max(1 << 20));
-    begin(document, shared, clock, seed)
+    // Threads inherit it, librdkafka's too: readers come first where cores are few.
+    let clock = clock.clone();
+    let begun = std::thread::Builder::new().name("projections".to_owned()).spawn(move || {
+        crate::process::stand_back();
+        begin(document, shared, &clock, seed)
+    });
+    let begun = begun.map_err(|error| error.to_string())?.join();
+    begun.map_err(|_| "projections could not be started".to_owned())?
 }
 
 #[cfg(not(feature = "kafka"))]
