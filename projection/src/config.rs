@@ -99,6 +99,9 @@ pub struct Projection {
     /// Where it is served over HTTP.
     #[serde(default)]
     pub http: Option<Http>,
+    /// Whether others than its topics write to it.
+    #[serde(default)]
+    pub local_writes: LocalWrites,
 }
 
 /// Topics of a cluster.
@@ -491,6 +494,20 @@ pub struct Http {
     /// Most ids on one page; 0 = no bound.
     #[serde(default)]
     pub list_max: usize,
+    /// The field of a value that is its id, for what is posted.
+    #[serde(default)]
+    pub id_field: Option<String>,
+}
+
+/// Whether others than its topics write to a projection.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalWrites {
+    /// No.
+    #[default]
+    Deny,
+    /// Over HTTP, to this server alone, until the topic says otherwise.
+    Overlay,
 }
 
 /// What an ETag is made of.
@@ -693,6 +710,14 @@ impl Projection {
             }
             _ => {}
         }
+        if self.local_writes == LocalWrites::Overlay {
+            if self.http.as_ref().is_none_or(|http| http.id_field.is_none()) {
+                return Err("local_writes: overlay needs http with an id_field".to_owned());
+            }
+            if self.store.form == Form::Raw {
+                return Err("local_writes: overlay needs values of json or hash".to_owned());
+            }
+        }
         if self.envelope == Envelope::Debezium && self.value.decode == ValueDecode::Raw {
             return Err("envelope: debezium needs a value that is decoded".to_owned());
         }
@@ -761,6 +786,11 @@ mod tests {
             (json!({"source": source, "errors": {"decode": "panic"}}), "unknown variant"),
             (json!({"source": source, "errors": {"decode": "dead_letter"}}), "needs a dead_letter_topic"),
             (json!({"source": source, "errors": {"dead_letter_topic": "users"}}), "its own"),
+            (json!({"source": source, "local_writes": "overlay"}), "needs http with an id_field"),
+            (
+                json!({"source": source, "local_writes": "overlay", "http": {"path": "/u", "id_field": "id"}}),
+                "values of json or hash",
+            ),
             (json!({"source": source, "http": {"path": "users"}}), "is none such as"),
             (json!({"source": source, "http": {"path": "/u", "etag": "md5"}}), "an etag is"),
         ];

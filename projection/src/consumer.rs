@@ -254,24 +254,23 @@ impl Source for Kafka {
         true
     }
 
-    fn assign(&mut self, topic: usize, partition: i32, offset: i64) {
+    fn assign(&mut self, topic: usize, partition: i32, offset: i64) -> Result<(), String> {
         let bare = self.one(topic, partition, None);
         // Assigned already: it begins anew. Not so: that is an error, which says nothing.
         let _ = self.consumer.incremental_unassign(&bare);
         // A pause outlives the assignment it was made in.
         let _ = self.consumer.resume(&bare);
-        if let Err(error) = self.consumer.incremental_assign(&self.one(topic, partition, Some(offset))) {
-            panic!("a partition cannot be assigned: {error}");
-        }
+        let list = self.one(topic, partition, Some(offset));
+        self.consumer.incremental_assign(&list).map_err(|error| error.to_string())
     }
 
     fn pause(&mut self, topic: usize, partition: i32) {
         let _ = self.consumer.pause(&self.one(topic, partition, None));
     }
 
-    fn resume(&mut self, topic: usize, partition: i32, offset: i64) {
+    fn resume(&mut self, topic: usize, partition: i32, offset: i64) -> Result<(), String> {
         // Its own position is not trusted: ends of partitions move it past records.
-        self.assign(topic, partition, offset);
+        self.assign(topic, partition, offset)
     }
 }
 

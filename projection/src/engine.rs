@@ -190,6 +190,9 @@ impl Engine {
             let (low, high) = partition.log;
             partition.rewind(low, high);
             self.wishes.push(Wish::Assign(*at, low));
+            if partition.paused {
+                self.wishes.push(Wish::Pause(*at));
+            }
         }
     }
 

@@ -84,14 +84,14 @@ pub trait Source {
     /// Waits so long for an event and tells it; whether there was one.
     fn poll(&mut self, wait: Duration, tell: &mut dyn FnMut(Event<'_>)) -> bool;
 
-    /// Begins a partition at an offset, or goes on there.
-    fn assign(&mut self, topic: usize, partition: i32, offset: i64);
+    /// Begins a partition at an offset, or goes on there. Refused, nothing of it is told: it is to be tried again.
+    fn assign(&mut self, topic: usize, partition: i32, offset: i64) -> Result<(), String>;
 
     /// Tells nothing of a partition from now on.
     fn pause(&mut self, topic: usize, partition: i32);
 
-    /// Goes on with a paused partition at an offset.
-    fn resume(&mut self, topic: usize, partition: i32, offset: i64);
+    /// Goes on with a paused partition at an offset; see [`assign`](Self::assign).
+    fn resume(&mut self, topic: usize, partition: i32, offset: i64) -> Result<(), String>;
 }
 
 /// A topic as it was found.

@@ -215,7 +215,7 @@ async fn route(
         return Ok(metrics::answer(served));
     }
     if let Some((route, id)) = projected::find(&served.routes, &path) {
-        return projected::answer(served, route, id, &request).await;
+        return projected::answer(served, route, id, request).await;
     }
     match (request.method(), &parts[..]) {
         (&Method::POST, ["memo", service]) => {

@@ -117,6 +117,14 @@ pub struct Provenance {
 }
 
 impl Provenance {
+    /// The source of entries that no log has: somebody wrote them beside it.
+    pub const LOCAL: u16 = u16::MAX;
+
+    /// Whether it was written beside the log.
+    pub fn is_local(&self) -> bool {
+        self.source == Self::LOCAL
+    }
+
     fn write(&self, to: &mut [u8]) {
         to[..2].copy_from_slice(&self.source.to_le_bytes());
         to[2..6].copy_from_slice(&self.partition.to_le_bytes());

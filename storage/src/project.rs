@@ -58,8 +58,28 @@ impl Access<'_> {
         self.one(db, kh, key, cx, |slot| slot.project(change, from))
     }
 
-    /// Goes on with a walk over the keys with this prefix: removes those that were projected before the generation, all
-    /// that were projected if there is none. Looks at about `wanted` keys; gives how many it removed, and where to go on.
+    /// Writes an entry beside the log, if there is none; the log's next record of its key replaces it. Whether it was written.
+    pub fn project_beside(
+        &mut self,
+        db: Db,
+        kh: KeyHash,
+        key: &[u8],
+        value: NewValue<'_>,
+        from: &Provenance,
+        cx: &Cx,
+    ) -> bool {
+        debug_assert!(from.is_local());
+        self.one(db, kh, key, cx, |slot| {
+            let is_free = !slot.is_live();
+            if is_free {
+                slot.project(Change::Put { value, deadline: None }, from);
+            }
+            is_free
+        })
+    }
+
+    /// Goes on with a walk over the keys with this prefix: removes those that were projected before the generation, or
+    /// written beside the log; all that were projected if there is none. Looks at about `wanted` keys; gives how many it removed, and where to go on.
     pub fn drop_projected(
         &mut self,
         db: Db,
@@ -68,11 +88,12 @@ impl Access<'_> {
         (from, wanted): (Position, usize),
         cx: &Cx,
     ) -> (usize, Option<Position>) {
+        // Later generations stay: another rebuild may have begun meanwhile. They are far fewer than half of those there are.
+        let is_older = |of: u8, now: u8| (now.wrapping_sub(of) as i8) > 0;
         let is_past = |record: Record<'_>| {
-            record
-                .ext()
-                .provenance()
-                .is_some_and(|provenance| generation.is_none_or(|now| provenance.generation != now))
+            let past =
+                |from: Provenance| from.is_local() || generation.is_none_or(|now| is_older(from.generation, now));
+            record.ext().provenance().is_some_and(past)
         };
         let mut past: Vec<Box<[u8]>> = Vec::new();
         let next = self.walk_records(db, from, wanted, cx, |record| {

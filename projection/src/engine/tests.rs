@@ -185,6 +185,27 @@ fn a_topic_made_anew_leaves_nothing_of_the_old_one() {
     }
 }
 
+/// A rebuild that begins while the sweep of the one before goes on loses nothing.
+#[test]
+fn sweeps_leave_later_generations_alone() {
+    let mut run = Run::new(json!({}));
+    run.engine.found(0, &found("a", &[(0, 1)]));
+    run.tell(record(0, 0, "x", Some("1")));
+    run.apply();
+    run.engine.rebuild_all();
+    run.tell(record(0, 0, "x", Some("1")));
+    run.apply();
+    assert_eq!(run.engine.generation, 1);
+    // The sweep of generation 0 comes late.
+    run.with(|access, _, cx| access.drop_projected(Db(0), b"u:", Some(0), (storage::Position::START, 1000), cx));
+    assert_eq!(run.dump(), entries(&[("u:x", "1")]));
+    run.engine.set_paused(None, true);
+    run.engine.wishes();
+    run.engine.rebuild_all();
+    let wishes = run.engine.wishes();
+    assert_eq!(wishes[..2], [Wish::Assign((0, 0), 0), Wish::Pause((0, 0))], "what is paused stays so");
+}
+
 #[test]
 fn new_partitions_are_read_from_their_beginning_while_it_stays_live() {
     let mut run = Run::new(json!({}));

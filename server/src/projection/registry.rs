@@ -4,6 +4,7 @@ mod cache;
 
 use super::runner::Answer;
 use crate::body;
+use commands::origin::template::{Place, encode};
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{Request, StatusCode};
 use http_body_util::Empty;
@@ -263,9 +264,9 @@ fn shown(url: &str) -> &str {
 
 /// A subject as one part of a path.
 fn encoded(subject: &str) -> String {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte);
-    let encode = |byte: u8| if is_plain(&byte) { (byte as char).to_string() } else { format!("%{byte:02X}") };
-    subject.bytes().map(encode).collect()
+    let mut path = String::new();
+    encode(subject.as_bytes(), Place::Whole, &mut path);
+    path
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ const BATCH_BYTES: usize = 4 << 20;
 const OPS_PER_LOOK: usize = 16;
 /// Time between two showings of the board while there is always more to read, ms.
 const SHOW_MS: u64 = 20;
+/// Between two tries to assign a partition, ms.
+const ASSIGN_PAUSE_MS: u64 = 500;
 /// Between two tries to write a dead letter, ms.
 const LETTER_PAUSE_MS: u64 = 1000;
 /// Keys looked at in one step of a sweep.
@@ -98,6 +100,8 @@ pub fn start<S: Source + Send + 'static>(
             schemas_asked_ms: 0,
             letters: HashMap::new(),
             letters_sent_ms: 0,
+            unassigned: HashMap::new(),
+            assigned_ms: 0,
             parts,
         };
         runner.run();
@@ -119,6 +123,9 @@ struct Runner<S> {
     /// Dead letters not acknowledged yet; whether each was refused, and when those were sent again.
     letters: HashMap<At, (Letter, bool)>,
     letters_sent_ms: u64,
+    /// Partitions that could not be assigned, with their offsets; and when that was last tried again.
+    unassigned: HashMap<At, i64>,
+    assigned_ms: u64,
     parts: Parts<S>,
 }
 
@@ -164,6 +171,7 @@ impl<S: Source> Runner<S> {
             }
         }
         self.send_refused_letters(now_ms);
+        self.assign_again(now_ms);
         for asked in self.parts.board.take_asked() {
             self.is_dirty = true;
             self.obey(asked);
@@ -174,6 +182,28 @@ impl<S: Source> Runner<S> {
             for (id, of_key) in self.engine.wanted_schemas() {
                 let _ = self.parts.schemas.send(Wanted { id, of_key });
             }
+        }
+    }
+
+    /// What was refused is tried again.
+    fn note_assigned(&mut self, at: At, offset: i64, result: Result<(), String>) {
+        match result {
+            Ok(()) => drop(self.unassigned.remove(&at)),
+            Err(reason) => {
+                self.engine.not_found(false, reason);
+                self.unassigned.insert(at, offset);
+            }
+        }
+    }
+
+    fn assign_again(&mut self, now_ms: u64) {
+        if self.unassigned.is_empty() || now_ms.saturating_sub(self.assigned_ms) < ASSIGN_PAUSE_MS {
+            return;
+        }
+        self.assigned_ms = now_ms;
+        for (at, offset) in core::mem::take(&mut self.unassigned) {
+            let assigned = self.parts.source.assign(at.0, at.1, offset);
+            self.note_assigned(at, offset, assigned);
         }
     }
 
@@ -242,9 +272,15 @@ impl<S: Source> Runner<S> {
             self.is_dirty = true;
             let source = &mut self.parts.source;
             match wish {
-                Wish::Assign((topic, partition), offset) => source.assign(topic, partition, offset),
+                Wish::Assign(at, offset) => {
+                    let assigned = source.assign(at.0, at.1, offset);
+                    self.note_assigned(at, offset, assigned);
+                }
                 Wish::Pause((topic, partition)) => source.pause(topic, partition),
-                Wish::Resume((topic, partition), offset) => source.resume(topic, partition, offset),
+                Wish::Resume(at, offset) => {
+                    let resumed = source.resume(at.0, at.1, offset);
+                    self.note_assigned(at, offset, resumed);
+                }
                 Wish::Schema { id, of_key } => _ = self.parts.schemas.send(Wanted { id, of_key }),
                 Wish::Look => _ = self.parts.looks.send(()),
                 Wish::Letter(letter) => {

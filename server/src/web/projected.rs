@@ -1,16 +1,20 @@
 //! Projections over HTTP: one entry, with what caches need to know of it, and lists of ids.
 
+mod overlay;
+
 use super::{Answer, Served, Wrong, json};
 use commands::families::string::text_of_value;
 use commands::projections::{Board, Projection, Refusal};
+use core::sync::atomic::AtomicU64;
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
     RETRY_AFTER,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use projection::config::{self, Etag, Form, Http, List};
+use projection::config::{self, Etag, Form, Http, List, LocalWrites};
+use projection::mapping::Mapping;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -26,6 +30,10 @@ pub struct Route {
     projection: Arc<Projection>,
     /// Tells apart mappings that make other entries of the same records.
     mapping: u16,
+    writes: LocalWrites,
+    /// How values become entries, for what is posted; and how many were.
+    posted_as: Mapping,
+    posted: AtomicU64,
 }
 
 impl Route {
@@ -36,7 +44,15 @@ impl Route {
         let hash = made_of
             .bytes()
             .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
-        Self { http, form: config.store.form, projection, mapping: (hash ^ hash >> 32) as u16 }
+        Self {
+            http,
+            form: config.store.form,
+            projection,
+            mapping: (hash ^ hash >> 32) as u16,
+            writes: config.local_writes,
+            posted_as: Mapping::new(config),
+            posted: AtomicU64::new(0),
+        }
     }
 }
 
@@ -53,14 +69,25 @@ pub(super) async fn answer(
     served: &'static Served,
     route: &Route,
     id: Option<&str>,
-    request: &Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Answer, Wrong> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut answer =
-            json(StatusCode::METHOD_NOT_ALLOWED, &serde_json::json!({"error": "it follows its topic alone"}));
-        answer.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Ok(answer);
+    let writable = route.writes == LocalWrites::Overlay;
+    match *request.method() {
+        Method::GET | Method::HEAD => {}
+        Method::POST if writable && id.is_none() => return overlay::post(served, route, request).await,
+        Method::DELETE if writable && id.is_some() => return overlay::delete(served, route, id.unwrap_or_default()),
+        _ => {
+            let allow = match (writable, id) {
+                (false, _) => "GET, HEAD",
+                (true, None) => "GET, HEAD, POST",
+                (true, Some(_)) => "GET, HEAD, DELETE",
+            };
+            let mut answer = json(StatusCode::METHOD_NOT_ALLOWED, &serde_json::json!({"error": "no such method here"}));
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+            return Ok(answer);
+        }
     }
+    let request = &request;
     let board = route.projection.board();
     if let Some(refusal) = board.refusal {
         return Ok(not_now(&board, refusal));
@@ -179,6 +206,9 @@ fn etag(route: &Route, board: &Board, found: &Found) -> Option<String> {
         return found.field.as_ref().filter(|field| field.chars().all(is_plain)).map(|field| format!("\"{field}\""));
     }
     let provenance = found.provenance?;
+    if provenance.is_local() {
+        return Some(format!("\"local-{}\"", provenance.offset));
+    }
     let (_, _, id) = board.sources.iter().find(|(number, ..)| *number == provenance.source)?;
     let id: String = id.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
     Some(format!("\"{id}-{}-{}-{:04x}\"", provenance.partition, provenance.offset, route.mapping))

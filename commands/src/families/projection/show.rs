@@ -208,13 +208,14 @@ pub(super) fn key(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let board = owner.board();
     let topic = board.sources.iter().find(|(number, ..)| *number == provenance.source);
     let reply = &mut call.reply;
-    reply.map(6);
+    reply.map(7);
     pair(reply, "projection", &owner.name);
     pair(reply, "topic", topic.map_or("", |(_, topic, _)| topic));
     number(reply, "partition", provenance.partition.into());
     number(reply, "offset", provenance.offset as i64);
     number(reply, "timestamp", provenance.time.0 as i64);
     number(reply, "schema_id", provenance.schema.into());
+    number(reply, "local", provenance.is_local().into());
     Ok(())
 }
 
