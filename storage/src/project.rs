@@ -177,3 +177,105 @@ impl LiveRef<'_> {
         self.target.table.done = Done::Wrote;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Policy;
+    use crate::store::{Layout, Store};
+    use crate::value::Value;
+
+    fn from(partition: u32, offset: u64, generation: u8) -> Provenance {
+        Provenance { source: 1, partition, offset, generation, ..Provenance::default() }
+    }
+
+    fn put(access: &mut Access<'_>, key: &[u8], text: &[u8], deadline: Option<u64>, from: &Provenance) -> Applied {
+        let change = Change::Put { value: NewValue::Bytes(text), deadline: deadline.map(Millis) };
+        access.project(Db(0), access.hash(key), key, change, from, &Cx::at(100))
+    }
+
+    fn value(access: &mut Access<'_>, key: &[u8]) -> Option<Vec<u8>> {
+        access.one(Db(0), access.hash(key), key, &Cx::at(100), |slot| match slot.live()?.value() {
+            Value::Raw(text) => Some(text.to_vec()),
+            _ => unreachable!("short texts"),
+        })
+    }
+
+    #[test]
+    fn later_offsets_of_a_partition_win() {
+        let store = Store::new(Layout::new(4, [1; 4]));
+        let mut participant = store.join();
+        let mut access = participant.batch();
+        assert_eq!(put(&mut access, b"k", b"5", None, &from(0, 5, 0)), Applied::Written { other: false });
+        assert_eq!(put(&mut access, b"k", b"4", None, &from(0, 4, 0)), Applied::Older);
+        assert_eq!(put(&mut access, b"k", b"5 again", None, &from(0, 5, 1)), Applied::Same);
+        let delete = |access: &mut Access<'_>, offset| {
+            access.project(Db(0), access.hash(b"k"), b"k", Change::Delete, &from(0, offset, 0), &Cx::at(100))
+        };
+        assert_eq!(delete(&mut access, 3), Applied::Older);
+        assert_eq!(value(&mut access, b"k").as_deref(), Some(&b"5"[..]));
+        assert_eq!(put(&mut access, b"k", b"a longer one", None, &from(1, 0, 0)), Applied::Written { other: true });
+        assert_eq!(delete(&mut access, 6), Applied::Deleted);
+        assert_eq!(delete(&mut access, 7), Applied::Absent);
+        // Over before it came: there is none.
+        assert_eq!(put(&mut access, b"k", b"old", Some(100), &from(0, 8, 0)), Applied::Absent);
+        assert_eq!(value(&mut access, b"k"), None);
+        drop(access);
+        store.invariants();
+    }
+
+    #[test]
+    fn what_is_written_beside_the_log_is_replaced_by_it() {
+        let store = Store::new(Layout::new(4, [1; 4]));
+        let mut participant = store.join();
+        let mut access = participant.batch();
+        let local = Provenance { source: Provenance::LOCAL, offset: 9, ..Provenance::default() };
+        let beside = |access: &mut Access<'_>| {
+            access.project_beside(Db(0), access.hash(b"k"), b"k", NewValue::Bytes(b"mine"), &local, &Cx::at(100))
+        };
+        assert!(beside(&mut access));
+        assert!(!beside(&mut access));
+        assert_eq!(put(&mut access, b"k", b"theirs", None, &from(0, 0, 0)), Applied::Written { other: true });
+        assert!(!beside(&mut access));
+        assert_eq!(value(&mut access, b"k").as_deref(), Some(&b"theirs"[..]));
+    }
+
+    /// Neither eviction nor a revoke of a group takes a projected entry; a sweep takes those of earlier generations.
+    #[test]
+    fn nobody_takes_them_but_a_sweep() {
+        let store = Store::new(Layout::new(2, [1; 4]));
+        let mut participant = store.join();
+        let mut access = participant.batch();
+        store.memory().set_policy(Policy::AllKeysLru);
+        store.memory().set_limit(store.memory().used() + 200_000);
+        for n in 0..200u64 {
+            put(&mut access, format!("p:{n}").as_bytes(), &[b'x'; 100], None, &from(0, n, (n % 2) as u8));
+        }
+        let cx = Cx::at(100);
+        for n in 0..5000 {
+            let key = format!("plain:{n}");
+            let kh = access.hash(key.as_bytes());
+            access.make_room(Some(kh), 100, &cx);
+            access.one(Db(0), kh, key.as_bytes(), &cx, |slot| slot.put(NewValue::Bytes(&[b'y'; 100]), None));
+        }
+        assert!(access.counts().evicted > 1000);
+        let all = crate::revoke::Selector::Prefix(b"p");
+        access
+            .revoke(Db(0), &[all], crate::revoke::Mode::Hard, crate::revoke::Overflow::Reject)
+            .expect("there is room");
+        while !access.tick(0, access.stripes(), &cx) {}
+        let left = |access: &mut Access<'_>| {
+            (0..200).filter(|n| value(access, format!("p:{n}").as_bytes()).is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(left(&mut access).len(), 200);
+        let mut at = Some(Position::START);
+        let mut dropped = 0;
+        while let Some(from) = at {
+            let (count, next) = access.drop_projected(Db(0), b"p:", Some(1), (from, 16), &cx);
+            (dropped, at) = (dropped + count, next);
+        }
+        assert_eq!((dropped, left(&mut access)), (100, (0..200).filter(|n| n % 2 == 1).collect()));
+        drop(access);
+        store.invariants();
+    }
+}
