@@ -38,7 +38,8 @@ families![
     command,
     protocol,
     monitoring,
-    freshness
+    freshness,
+    projections
 ];
 
 #[test]
