@@ -363,7 +363,7 @@ fn writes_go_through() {
             other => panic!("{other:?}"),
         }
     });
-    let Some((server, mut conn)) = start(&origin, "WRITE through HARDTIMEOUT 300 FRESH 60000") else { return };
+    let Some((server, mut conn)) = start(&origin, "WRITE through HARDTIMEOUT 1500 FRESH 60000") else { return };
     let writes = || -> Vec<String> {
         origin.asked().into_iter().filter(|asked| !asked.line.starts_with("GET")).map(|asked| asked.line).collect()
     };
