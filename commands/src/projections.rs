@@ -59,8 +59,12 @@ pub struct Board {
     pub flags: Vec<&'static str>,
     /// What went wrong last; empty = nothing.
     pub last_error: String,
+    /// It has several topics: partitions are named with theirs.
+    pub has_topics: bool,
     /// Its partitions, in order.
     pub partitions: Vec<PartitionBoard>,
+    /// Records that could not be read, by class.
+    pub poison: Vec<(&'static str, u64)>,
     /// The last records that could not be read, latest first.
     pub errors: Arc<[ErrorLine]>,
     /// Topics by the numbers that entries name them by, with their ids.

@@ -582,6 +582,24 @@ fn size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     bytes.ok_or_else(|| de::Error::custom(format!("'{text}' is no size such as 512kb, 8mb")))
 }
 
+/// An error of reading without the values that were read: they may be secrets.
+fn without_values(error: &str) -> String {
+    let (mut safe, mut rest) = (String::new(), error);
+    while let Some((before, after)) = rest.split_once("string \"") {
+        safe.push_str(before);
+        safe.push_str("a text");
+        // Quotes within are escaped.
+        let mut escaped = false;
+        let end = after.find(|c: char| {
+            let is_end = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            is_end
+        });
+        rest = end.map_or("", |end| &after[end + 1..]);
+    }
+    safe + rest
+}
+
 /// Databases there are.
 const DATABASES: u8 = storage::limits::DATABASES as u8;
 /// Longest name of a projection.
@@ -594,6 +612,11 @@ impl Document {
             serde_json::Value::Object(sections) => Self::read(sections)?,
             _ => return Err("a mapping is expected".to_owned()),
         };
+        for (name, registry) in &document.registries {
+            if registry.url.is_empty() {
+                return Err(format!("registries: {name}: url: one at least is needed"));
+            }
+        }
         for (name, projection) in &document.projections {
             projection.check(name, &document).map_err(|reason| format!("projections: {name}: {reason}"))?;
         }
@@ -613,7 +636,7 @@ impl Document {
             };
             let read = |(name, value)| match serde_json::from_value(value) {
                 Ok(entry) => Ok((name, entry)),
-                Err(error) => Err(format!("{section}: {name}: {error}")),
+                Err(error) => Err(format!("{section}: {name}: {}", without_values(&error.to_string()))),
             };
             entries.into_iter().map(read).collect()
         }
@@ -678,6 +701,13 @@ impl Projection {
         }
         if self.source.topics.is_empty() {
             return Err("source: topics: one at least is needed".to_owned());
+        }
+        let topics = &self.source.topics;
+        if let Some(twice) = topics.iter().enumerate().find(|(at, topic)| topics[..*at].contains(topic)) {
+            return Err(format!("source: topics: {} is there twice", twice.1));
+        }
+        if self.http.as_ref().is_some_and(|http| http.list == List::Scan) && self.key.decode == KeyDecode::Bytes {
+            return Err("http: list: ids of any bytes cannot be listed: decode keys otherwise, or list: off".to_owned());
         }
         if self.store.db >= DATABASES {
             return Err(format!("store: db: there are {DATABASES} databases"));

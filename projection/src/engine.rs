@@ -98,6 +98,10 @@ pub struct Engine {
     /// The brokers were reached when they were last looked for.
     connected: bool,
     last_error: String,
+    /// Something of a log is gone that was not read: all is to be read anew once the topics were looked at.
+    is_lost: bool,
+    /// All partitions had caught up once: those that are added later do not take that back.
+    was_complete: bool,
 }
 
 impl Engine {
@@ -119,6 +123,8 @@ impl Engine {
             wishes: vec![Wish::Look],
             connected: false,
             last_error: String::new(),
+            is_lost: false,
+            was_complete: false,
             config,
         }
     }
@@ -130,7 +136,15 @@ impl Engine {
 
     /// What it asks for, in order.
     pub fn wishes(&mut self) -> Vec<Wish> {
-        core::mem::take(&mut self.wishes)
+        let wishes = core::mem::take(&mut self.wishes);
+        for wish in &wishes {
+            if let Wish::Assign(at, _) | Wish::Resume(at, _) = wish
+                && let Some(partition) = self.partitions.get_mut(at)
+            {
+                partition.awaited = false;
+            }
+        }
+        wishes
     }
 
     /// A topic was looked at.
@@ -153,6 +167,8 @@ impl Engine {
             match self.partitions.get_mut(&at) {
                 Some(partition) => {
                     partition.log = (*low, *high);
+                    // More has come, which will be told.
+                    partition.at_end &= *high <= partition.next;
                     // The log became shorter while it was read: what it lost will not come.
                     if !partition.live
                         && let Some(target) = &mut partition.target
@@ -167,6 +183,13 @@ impl Engine {
                     self.wishes.push(Wish::Assign(at, *low));
                 }
             }
+        }
+    }
+
+    /// All topics were looked at.
+    pub fn looked(&mut self) {
+        if core::mem::take(&mut self.is_lost) {
+            self.rebuild(None);
         }
     }
 
@@ -232,6 +255,7 @@ impl Engine {
     fn unblock(&mut self, at: At) {
         let Some(partition) = self.partitions.get_mut(&at) else { return };
         partition.blocked = None;
+        partition.awaited = true;
         if !partition.paused {
             self.wishes.push(Wish::Resume(at, partition.next));
         }
@@ -244,6 +268,7 @@ impl Engine {
             Event::End { topic, partition, offset } => {
                 if let Some(partition) = self.partitions.get_mut(&(topic, partition))
                     && partition.blocked.is_none()
+                    && !partition.awaited
                     && offset >= partition.next
                 {
                     partition.next = offset;
@@ -265,9 +290,10 @@ impl Engine {
             }
             Trouble::OutOfRange { topic, partition } => {
                 self.last_error = text;
-                // What lies between is lost, or the log is another one: only all of it tells.
-                if self.partitions.contains_key(&(topic, partition)) {
-                    self.rebuild(None);
+                // What lies between is lost, or the log is another one: only all of it tells. Once it is known where the logs
+                // begin now; what is told of one that is assigned anew is from before.
+                if self.partitions.get(&(topic, partition)).is_some_and(|partition| !partition.awaited) {
+                    self.is_lost = true;
                     self.wishes.push(Wish::Look);
                 }
             }
@@ -287,10 +313,10 @@ impl Engine {
         let at = (record.topic, record.partition);
         let Some(partition) = self.partitions.get(&at) else { return };
         // From before a pause or a rewind.
-        if partition.blocked.is_some() || record.offset < partition.next {
+        if partition.blocked.is_some() || partition.awaited || record.offset < partition.next {
             return;
         }
-        match self.read(record) {
+        match self.read(record, now_ms) {
             Ok(Read::Done) => {}
             Ok(Read::Wanted { id, of_key }) => {
                 let partition = self.partitions.get_mut(&at).expect("just found");
@@ -393,14 +419,14 @@ impl Engine {
     }
 
     /// Reads a record into the batch.
-    fn read(&mut self, record: &RawRecord<'_>) -> Result<Read, Bad> {
+    fn read(&mut self, record: &RawRecord<'_>, now_ms: u64) -> Result<Read, Bad> {
         let most = self.config.limits.max_record;
         if record.value.map_or(0, <[u8]>::len) > most || record.key.map_or(0, <[u8]>::len) > most {
             return Err((Class::TooLarge, format!("it is longer than {most} bytes")));
         }
         let (batch, mapping) = (&mut self.batch, &self.mapping);
         let begun = batch.begin();
-        let read = read_key(record, &self.config, mapping, &self.key_schemas, batch);
+        let read = read_key(record, &self.config, mapping, (&self.key_schemas, now_ms), batch);
         let key = match read {
             Ok(Ok(key)) => key,
             Ok(Err(id)) => {
@@ -413,7 +439,8 @@ impl Engine {
             }
         };
         let deadline = self.mapping.deadline_ms(record.time_ms).map(Millis);
-        let read = read_value(record, &self.config, mapping, &self.value_schemas, batch, &mut self.scratch);
+        let schemas = (&self.value_schemas, now_ms);
+        let read = read_value(record, &self.config, mapping, schemas, batch, &mut self.scratch);
         let (drawn, schema) = match read {
             Ok(Value::Drawn(drawn, schema)) => (drawn, schema),
             Ok(Value::Nothing) => {
@@ -437,7 +464,7 @@ impl Engine {
     /// The key of a record that cannot be read is to have no entry, if the key can be read.
     fn delete_key_of(&mut self, record: &RawRecord<'_>) {
         let begun = self.batch.begin();
-        match read_key(record, &self.config, &self.mapping, &self.key_schemas, &mut self.batch) {
+        match read_key(record, &self.config, &self.mapping, (&self.key_schemas, 0), &mut self.batch) {
             Ok(Ok(key)) => {
                 let from = self.provenance(record, 0);
                 self.batch.end(key, Drawn::Gone, None, from);
@@ -467,18 +494,20 @@ impl Engine {
             })
             .collect();
         match answer {
-            Ok(text) => schemas.put(id, Some(text)),
+            Ok(text) => schemas.put(id, text),
             Err(SchemaError::Outage(reason)) => {
                 self.last_error = reason;
                 return;
             }
             // Schemas may be registered just after the first record: that one is waited for.
+            Err(SchemaError::Broken(reason)) => schemas.put_broken(id, reason),
             Err(SchemaError::Unknown) => {
-                if waiting.iter().any(|(_, since)| now_ms.saturating_sub(*since) < grace_ms) {
+                if !schemas.was_unknown(id) && waiting.iter().any(|(_, since)| now_ms.saturating_sub(*since) < grace_ms)
+                {
                     self.last_error = format!("unknown_schema: no registry knows schema {id}");
                     return;
                 }
-                schemas.put(id, None);
+                schemas.put_unknown(id, now_ms);
             }
         }
         waiting.into_iter().for_each(|(at, _)| self.unblock(at));
@@ -521,7 +550,9 @@ impl Engine {
         }
         let ready = &self.config.ready;
         let wait = (ready.pinned == Pinned::Serve).then_some(ready.open_txn_wait.as_millis() as u64);
-        self.partitions.values_mut().for_each(|partition| partition.advance(now_ms, wait));
+        let connected = self.connected;
+        self.partitions.values_mut().for_each(|partition| partition.advance(now_ms, wait, connected));
+        self.was_complete |= self.is_complete();
         if self.sweep_due && self.is_complete() && self.partitions.values().all(|partition| !partition.rebuilding) {
             self.sweep_due = false;
             self.wishes.push(Wish::Sweep(self.generation));
@@ -571,13 +602,13 @@ fn read_key(
     record: &RawRecord<'_>,
     config: &Projection,
     mapping: &Mapping,
-    schemas: &Schemas,
+    (schemas, now_ms): (&Schemas, u64),
     batch: &mut Batch,
 ) -> Result<Result<core::ops::Range<usize>, u64>, Bad> {
     let bytes = record.key.ok_or_else(|| (Class::NullKey, "it has no key".to_owned()))?;
     let decoded = if mapping.key == KeyDecode::Avro {
         let (id, datum) = split(bytes, config.value.wire).map_err(|(_, text)| (Class::BadKey, text))?;
-        match schemas.look(id) {
+        match schemas.look(id, now_ms) {
             Look::Wanted => return Ok(Err(id)),
             Look::Never(bad) => return Err(bad),
             Look::Ready(reader) => DecodedKey::Datum(reader.read(datum).map_err(|text| (Class::BadKey, text))?),
@@ -594,7 +625,7 @@ fn read_value(
     record: &RawRecord<'_>,
     config: &Projection,
     mapping: &Mapping,
-    schemas: &Schemas,
+    (schemas, now_ms): (&Schemas, u64),
     batch: &mut Batch,
     scratch: &mut Vec<u8>,
 ) -> Result<Value, Bad> {
@@ -614,7 +645,7 @@ fn read_value(
         }
         ValueDecode::Avro => {
             let (id, rest) = split(bytes, config.value.wire)?;
-            match schemas.look(id) {
+            match schemas.look(id, now_ms) {
                 Look::Wanted => return Ok(Value::Wanted(id)),
                 Look::Never(bad) => return Err(bad),
                 Look::Ready(reader) => (reader.read(rest).map_err(|text| (Class::Decode, text))?, id),

@@ -23,6 +23,9 @@ pub const MAX_RECURSIVE_BYTES: usize = 1 << 10;
 /// optimisation, and of the stack only what is used takes memory.
 pub const STACK_BYTES: usize = 256 << 20;
 
+/// For so long what no registry knows is not asked for again, ms.
+const UNKNOWN_MS: u64 = 5000;
+
 /// Most schemas kept at once.
 pub const MAX_SCHEMAS: usize = 10_000;
 
@@ -49,6 +52,8 @@ pub enum SchemaError {
     Unknown,
     /// The registry cannot be asked now.
     Outage(String),
+    /// What it has cannot be read with.
+    Broken(String),
 }
 
 /// Splits a value into the id of its schema and its bytes.
@@ -298,8 +303,8 @@ fn with_point(digits: &str, scale: usize) -> String {
 /// What is known of an id.
 enum Known {
     Ready(Reader),
-    /// No registry knows it: so it is for good.
-    Unknown,
+    /// No registry knew it then, engine's ms.
+    Unknown(u64),
     /// It is there and cannot be read with.
     Broken(String),
 }
@@ -323,25 +328,41 @@ pub enum Look<'s> {
 impl Schemas {
     /// The schema of an id.
     #[inline]
-    pub fn look(&self, id: u64) -> Look<'_> {
+    pub fn look(&self, id: u64, now_ms: u64) -> Look<'_> {
         match self.by_id.get(&id) {
             Some(Known::Ready(reader)) => Look::Ready(reader),
             None => Look::Wanted,
-            Some(Known::Unknown) => Look::Never((Class::UnknownSchema, format!("no registry knows schema {id}"))),
+            // It may have been registered since.
+            Some(Known::Unknown(then)) if now_ms.saturating_sub(*then) >= UNKNOWN_MS => Look::Wanted,
+            Some(Known::Unknown(_)) => Look::Never((Class::UnknownSchema, format!("no registry knows schema {id}"))),
             Some(Known::Broken(reason)) => Look::Never((Class::Decode, format!("schema {id}: {reason}"))),
         }
     }
 
-    /// Takes one that was fetched; `None`: it is known to nobody.
-    pub fn put(&mut self, id: u64, text: Option<&SchemaText>) {
+    /// Takes one that was fetched.
+    pub fn put(&mut self, id: u64, text: &SchemaText) {
+        self.know(id, Reader::parse(text).map_or_else(Known::Broken, Known::Ready));
+    }
+
+    /// Takes that it cannot be read with.
+    pub fn put_broken(&mut self, id: u64, reason: String) {
+        self.know(id, Known::Broken(reason));
+    }
+
+    /// Takes that nobody knows it, at that time.
+    pub fn put_unknown(&mut self, id: u64, now_ms: u64) {
+        self.know(id, Known::Unknown(now_ms));
+    }
+
+    /// Whether nobody knew it when it was last asked for.
+    pub fn was_unknown(&self, id: u64) -> bool {
+        matches!(self.by_id.get(&id), Some(Known::Unknown(_)))
+    }
+
+    fn know(&mut self, id: u64, known: Known) {
         if self.by_id.len() >= MAX_SCHEMAS {
             self.by_id.clear();
         }
-        let known = match text.map(Reader::parse) {
-            None => Known::Unknown,
-            Some(Ok(reader)) => Known::Ready(reader),
-            Some(Err(reason)) => Known::Broken(reason),
-        };
         self.by_id.insert(id, known);
     }
 }
@@ -447,12 +468,13 @@ mod tests {
     #[test]
     fn what_is_known_of_an_id() {
         let mut schemas = Schemas::default();
-        assert!(matches!(schemas.look(1), Look::Wanted));
-        schemas.put(1, Some(&text(USER)));
-        schemas.put(2, None);
-        schemas.put(3, Some(&text("{")));
-        assert!(matches!(schemas.look(1), Look::Ready(_)));
-        assert!(matches!(schemas.look(2), Look::Never((Class::UnknownSchema, _))));
-        assert!(matches!(schemas.look(3), Look::Never((Class::Decode, _))));
+        assert!(matches!(schemas.look(1, 0), Look::Wanted));
+        schemas.put(1, &text(USER));
+        schemas.put_unknown(2, 100);
+        schemas.put(3, &text("{"));
+        assert!(matches!(schemas.look(1, 0), Look::Ready(_)));
+        assert!(matches!(schemas.look(2, 100), Look::Never((Class::UnknownSchema, _))));
+        assert!(matches!(schemas.look(2, 100 + UNKNOWN_MS), Look::Wanted) && schemas.was_unknown(2));
+        assert!(matches!(schemas.look(3, 0), Look::Never((Class::Decode, _))));
     }
 }

@@ -85,6 +85,8 @@ pub struct Partition {
     pub blocked: Option<Blocked>,
     /// Somebody paused it.
     pub paused: bool,
+    /// It is to be assigned anew: what is told of it until then comes from before.
+    pub awaited: bool,
 }
 
 impl Partition {
@@ -119,13 +121,14 @@ impl Partition {
         (self.next, self.applied, self.target) = (offset, offset, Some(target));
         (self.at_end, self.pinned_ms, self.blocked) = (false, None, None);
         self.rebuilding = self.live;
+        self.awaited = true;
     }
 
     /// All below `next` was applied: whether that makes it live, or ends its rebuild. `open_txn_wait_ms`: for so long an end
-    /// below the target is waited at, `None` = for ever.
-    pub fn advance(&mut self, now_ms: u64, open_txn_wait_ms: Option<u64>) {
+    /// below the target is waited at, `None` = for ever. `connected`: being at the end still means that nothing is missing.
+    pub fn advance(&mut self, now_ms: u64, open_txn_wait_ms: Option<u64>, connected: bool) {
         self.applied = self.next;
-        if self.at_end {
+        if self.at_end && connected {
             self.ended_ms = Some(now_ms);
         }
         let Some(target) = self.target else { return };
@@ -153,7 +156,7 @@ mod tests {
 
     fn end(partition: &mut Partition, offset: i64, now_ms: u64) {
         (partition.next, partition.at_end) = (partition.next.max(offset), true);
-        partition.advance(now_ms, Some(100));
+        partition.advance(now_ms, Some(100), true);
     }
 
     /// The rows of the table of ends: only an end proves that all below it was seen.
@@ -163,7 +166,7 @@ mod tests {
         for last_record in [2, 4, 1] {
             let mut p = partition(10);
             p.next = last_record;
-            p.advance(0, Some(100));
+            p.advance(0, Some(100), true);
             assert_eq!(p.state(true), State::CatchUp);
             end(&mut p, 10, 5);
             assert_eq!((p.state(true), p.lag(), p.lag_ms(99, true)), (State::Live, 0, Some(0)));
@@ -194,9 +197,22 @@ mod tests {
         // Without a bound it is waited for.
         let mut p = partition(3);
         (p.next, p.at_end) = (1, true);
-        p.advance(0, None);
-        p.advance(1 << 40, None);
+        p.advance(0, None, true);
+        p.advance(1 << 40, None, true);
         assert_eq!(p.state(true), State::CatchUp);
+    }
+
+    /// Being at the end means nothing while nobody answers: the age grows.
+    #[test]
+    fn an_end_does_not_age_backwards() {
+        let mut p = partition(1);
+        p.next = 1;
+        end(&mut p, 1, 1000);
+        p.advance(1500, None, true);
+        for now_ms in [2000, 3000] {
+            p.advance(now_ms, None, false);
+            assert_eq!(p.lag_ms(now_ms, false), Some(now_ms - 1500));
+        }
     }
 
     #[test]
@@ -220,7 +236,7 @@ mod tests {
         p.rewind(0, 9);
         assert_eq!((p.state(true), p.live), (State::Rebuilding, true));
         p.next = 9;
-        p.advance(1, None);
+        p.advance(1, None, true);
         assert_eq!(p.state(true), State::Live);
     }
 }

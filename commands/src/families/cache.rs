@@ -234,6 +234,9 @@ pub(super) fn delete_of(call: &mut Call<'_, '_>, service: &Service, names: &[&[u
     if keys.iter().any(|key| key.len() > storage::limits::MAX_KEY_BYTES) {
         return Err(Error::err("key too long"));
     }
+    // Those of projections stay.
+    let projections = &call.node.projections;
+    let keys: Vec<Vec<u8>> = keys.into_iter().filter(|key| projections.owner(db, key).is_none()).collect();
     let cx = call.cx;
     let hashes: Vec<_> = keys.iter().map(|key| call.store.hash(key)).collect();
     let deleted = call.store.atomically(hashes.iter().copied(), |store| {

@@ -404,6 +404,9 @@ fn get(call: &mut Call<'_, '_>) -> Result<(), Error> {
 #[cold]
 fn loaded_by_others(call: &Call<'_, '_>) -> Option<Arc<Service>> {
     let services = call.node.services.now();
+    if call.node.projections.owner(call.db(), call.args.at(1)).is_some() {
+        return None;
+    }
     Some(services.resolve(call.db(), call.args.at(1)))
         .filter(|s| s.policy.enabled && s.policy.loader != Loader::Lease)
         .map(Arc::clone)

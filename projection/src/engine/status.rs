@@ -68,6 +68,9 @@ impl Engine {
         let looked_at = self.topics.iter().all(|topic| topic.incarnation.is_some());
         let worst = partitions.iter().map(|partition| partition.state).max().unwrap_or_default();
         let state = if looked_at { worst } else { worst.max(State::Init) };
+        // Partitions that were added later are read beside.
+        let expands = self.was_complete && matches!(state, State::CatchUp | State::Init);
+        let state = if expands { State::Live } else { state };
         let (mut read, mut wanted) = (0, 0);
         for partition in states.values() {
             let low = partition.log.0;
@@ -76,12 +79,13 @@ impl Engine {
             read += (partition.applied.min(target) - low).max(0) as u64;
         }
         let lag_ms = partitions.iter().filter_map(|partition| partition.lag_ms).max().unwrap_or(0);
-        let is_ready = self.is_complete();
+        let is_ready = self.was_complete;
         let is_stale = is_ready && lag_ms > self.config.ready.max_staleness.as_millis() as u64;
         let flags = [
             (is_stale, "stale"),
             (partitions.iter().any(|partition| partition.pinned), "pinned"),
             (is_ready && state == State::Rebuilding, "rebuilding"),
+            (expands, "expanding"),
             (
                 self.topics.iter().any(|topic| topic.incarnation.as_ref().is_some_and(|(id, _)| id.is_empty())),
                 "no_topic_id",

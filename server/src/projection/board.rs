@@ -103,7 +103,12 @@ pub fn of(engine: &mut Engine, topics: &[Arc<str>], errors: &mut ShownErrors, no
         lag: status.lag,
         lag_ms: status.lag_ms,
         counts,
+        has_topics: topics.len() > 1,
         partitions: partitions.collect(),
+        poison: projection::errors::Class::ALL
+            .iter()
+            .map(|class| (class.name(), engine.ring().count(*class)))
+            .collect(),
         errors: errors.of(engine),
         sources: engine.sources().map(|(number, topic, id)| (number, topic.to_owned(), id.to_owned())).collect(),
         flags: status.flags,

@@ -36,6 +36,9 @@ fn run(probe: &Probe, topics: &[String], answers: &Sender<Answer>, asked: &Recei
                 return;
             }
         }
+        if all_found && answers.send(Answer::Looked).is_err() {
+            return;
+        }
         match asked.recv_timeout(if all_found { PAUSE } else { SHORT_PAUSE }) {
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}

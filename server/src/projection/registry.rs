@@ -177,7 +177,7 @@ impl Asker {
                         continue;
                     }
                     if depth > MAX_DEPTH || seen.len() > MAX_REFERENCES {
-                        return Err(SchemaError::Outage("its references are too many or too deep".to_owned()));
+                        return Err(SchemaError::Broken("its references are too many or too deep".to_owned()));
                     }
                     let path = format!("/subjects/{}/versions/{}", encoded(&reference.subject), reference.version);
                     let (text, references) = parts(&self.get(registry, &path).await?)?;
@@ -204,11 +204,14 @@ impl Asker {
     }
 
     async fn ask(&self, registry: &Registry, url: &str, path: &str) -> Result<Option<serde_json::Value>, String> {
+        // A login in the address is sent as one, and kept out of what is logged of connections.
+        let (login, url) = split_login(url);
+        let login = registry.basic_auth.as_ref().map(|login| login.0.clone()).or(login);
         let mut request = Request::get(format!("{}{path}", url.trim_end_matches('/')))
             .header(ACCEPT, "application/vnd.schemaregistry.v1+json, application/json");
-        if let Some(login) = &registry.basic_auth {
+        if let Some(login) = login {
             use base64::Engine;
-            let login = base64::engine::general_purpose::STANDARD.encode(&login.0);
+            let login = base64::engine::general_purpose::STANDARD.encode(login);
             request = request.header(AUTHORIZATION, format!("Basic {login}"));
         }
         let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
@@ -246,7 +249,7 @@ fn parts(answer: &serde_json::Value) -> Result<(String, Vec<Reference>), SchemaE
     let text = answer.get("schema").and_then(|schema| schema.as_str()).ok_or_else(strange)?;
     let kind = answer.get("schemaType").and_then(|kind| kind.as_str()).unwrap_or("AVRO");
     if kind != "AVRO" {
-        return Err(SchemaError::Outage(format!("a schema of {kind}, not of AVRO")));
+        return Err(SchemaError::Broken(format!("it is one of {kind}, not of AVRO")));
     }
     let references = answer.get("references").and_then(|references| references.as_array());
     let read = |reference: &serde_json::Value| {
@@ -255,6 +258,16 @@ fn parts(answer: &serde_json::Value) -> Result<(String, Vec<Reference>), SchemaE
     };
     let references: Option<Vec<_>> = references.into_iter().flatten().map(read).collect();
     Ok((text.to_owned(), references.ok_or_else(strange)?))
+}
+
+/// The login in an address, and the address without it.
+fn split_login(url: &str) -> (Option<String>, String) {
+    let Some((scheme, rest)) = url.split_once("://") else { return (None, url.to_owned()) };
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        None => (None, url.to_owned()),
+        Some((login, _)) => (Some(login.to_owned()), format!("{scheme}://{}", &rest[login.len() + 1..])),
+    }
 }
 
 /// An address without what may be a login.
@@ -285,7 +298,9 @@ mod tests {
         for strange in [json!({}), json!({"schema": 5}), json!({"schema": "x", "references": [{}]}), json!([])] {
             assert!(matches!(parts(&strange), Err(SchemaError::Outage(_))), "{strange}");
         }
-        assert!(matches!(parts(&json!({"schema": "x", "schemaType": "PROTOBUF"})), Err(SchemaError::Outage(_))));
+        assert!(matches!(parts(&json!({"schema": "x", "schemaType": "PROTOBUF"})), Err(SchemaError::Broken(_))));
         assert_eq!(shown("http://user:secret@host:8081"), "host:8081");
+        assert_eq!(split_login("http://u:p@h:1/a@b"), (Some("u:p".into()), "http://h:1/a@b".into()));
+        assert_eq!(split_login("http://h:1/a@b"), (None, "http://h:1/a@b".into()));
     }
 }

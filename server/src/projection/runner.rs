@@ -9,7 +9,7 @@ use projection::config;
 use projection::engine::{At, Batch, Engine, Mutation, Op, Wish};
 use projection::schema::{STACK_BYTES, SchemaError, SchemaText};
 use projection::source::{Event, FoundTopic, Letter, Source};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
@@ -38,6 +38,8 @@ const NO_ROOM: Duration = Duration::from_millis(20);
 pub enum Answer {
     /// A topic as it was found.
     Found(usize, FoundTopic),
+    /// All were found.
+    Looked,
     /// One was not.
     NotFound {
         /// It is not there; else nobody could be asked.
@@ -98,6 +100,7 @@ pub fn start<S: Source + Send + 'static>(
             shown_ms: 0,
             is_dirty: true,
             schemas_asked_ms: 0,
+            schemas_asked: HashSet::new(),
             letters: HashMap::new(),
             letters_sent_ms: 0,
             unassigned: HashMap::new(),
@@ -120,6 +123,8 @@ struct Runner<S> {
     /// Something happened since the board was shown.
     is_dirty: bool,
     schemas_asked_ms: u64,
+    /// Schemas that were asked for and not answered.
+    schemas_asked: HashSet<(u64, bool)>,
     /// Dead letters not acknowledged yet; whether each was refused, and when those were sent again.
     letters: HashMap<At, (Letter, bool)>,
     letters_sent_ms: u64,
@@ -163,8 +168,10 @@ impl<S: Source> Runner<S> {
             match answer {
                 Answer::Letter(at, offset, result) => self.letter_answered(at, offset, result),
                 Answer::Found(topic, found) => self.engine.found(topic, &found),
+                Answer::Looked => self.engine.looked(),
                 Answer::NotFound { missing, reason } => self.engine.not_found(missing, reason),
                 Answer::Schema(Wanted { id, of_key }, result) => {
+                    self.schemas_asked.remove(&(id, of_key));
                     let grace_ms = self.parts.schema_grace.as_millis() as u64;
                     self.engine.schema(id, of_key, result.as_ref().map_err(Clone::clone), now_ms, grace_ms);
                 }
@@ -180,8 +187,15 @@ impl<S: Source> Runner<S> {
         if now_ms.saturating_sub(self.schemas_asked_ms) >= self.parts.schema_pause.as_millis() as u64 {
             self.schemas_asked_ms = now_ms;
             for (id, of_key) in self.engine.wanted_schemas() {
-                let _ = self.parts.schemas.send(Wanted { id, of_key });
+                self.ask_for_schema(id, of_key);
             }
+        }
+    }
+
+    /// Asks for a schema, unless that was asked for and not answered yet.
+    fn ask_for_schema(&mut self, id: u64, of_key: bool) {
+        if self.schemas_asked.insert((id, of_key)) {
+            let _ = self.parts.schemas.send(Wanted { id, of_key });
         }
     }
 
@@ -281,7 +295,7 @@ impl<S: Source> Runner<S> {
                     let resumed = source.resume(at.0, at.1, offset);
                     self.note_assigned(at, offset, resumed);
                 }
-                Wish::Schema { id, of_key } => _ = self.parts.schemas.send(Wanted { id, of_key }),
+                Wish::Schema { id, of_key } => self.ask_for_schema(id, of_key),
                 Wish::Look => _ = self.parts.looks.send(()),
                 Wish::Letter(letter) => {
                     let refused = (self.parts.send_letter)(&letter);

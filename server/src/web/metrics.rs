@@ -87,6 +87,12 @@ fn projections(all: &[Arc<Projection>], text: &mut Text) {
             text.of(&name, &format!("projection=\"{projection}\""), value);
         }
     }
+    text.head("projection_poison_total", "counter", "Records that could not be read, by class.");
+    for (projection, board) in &boards {
+        for (class, count) in &board.poison {
+            text.of("projection_poison_total", &format!("projection=\"{projection}\",class=\"{class}\""), count);
+        }
+    }
     let of_partitions: [Gauge<PartitionBoard, i64>; 5] = [
         ("projection_partition_applied", "The first offset not applied.", |partition| partition.applied),
         ("projection_partition_log_start", "The first offset of the log.", |partition| partition.log.0),

@@ -130,9 +130,12 @@ fn one(served: &Served, route: &Route, board: &Board, id: &str, headers: &Header
     };
     let etag = etag(route, board, &found);
     let modified = found.provenance.map(|provenance| UNIX_EPOCH + Duration::from_millis(provenance.time.0));
-    let is_known = match headers.get(IF_NONE_MATCH) {
-        Some(known) => etag.as_deref().is_some_and(|etag| matches_any(known, etag)),
-        None => {
+    let is_known = match headers.contains_key(IF_NONE_MATCH) {
+        true => {
+            let mut known = headers.get_all(IF_NONE_MATCH).iter();
+            etag.as_deref().is_some_and(|etag| known.any(|known| matches_any(known, etag)))
+        }
+        false => {
             let since =
                 headers.get(IF_MODIFIED_SINCE).and_then(|since| httpdate::parse_http_date(since.to_str().ok()?).ok());
             since.zip(modified).is_some_and(|(since, modified)| {
@@ -217,7 +220,14 @@ fn etag(route: &Route, board: &Board, found: &Found) -> Option<String> {
 /// Whether one of the ETags of `If-None-Match` is this one; weak ones count.
 fn matches_any(known: &HeaderValue, etag: &str) -> bool {
     let Ok(known) = known.to_str() else { return false };
-    known.trim() == "*" || known.split(',').any(|known| known.trim().trim_start_matches("W/") == etag)
+    // Commas may stand within the quotes.
+    let (mut rest, mut found) = (known, known.trim() == "*");
+    while let Some((_, after)) = rest.split_once('"') {
+        let Some((text, behind)) = after.split_once('"') else { break };
+        found |= etag.len() == text.len() + 2 && &etag[1..etag.len() - 1] == text;
+        rest = behind;
+    }
+    found
 }
 
 /// Bytes that are percent-encoded in a path or query.
@@ -324,6 +334,8 @@ mod tests {
         let known = |text: &'static str| matches_any(&HeaderValue::from_static(text), "\"a-0-5-0001\"");
         assert!(known("*") && known("\"x\", W/\"a-0-5-0001\"") && known("\"a-0-5-0001\""));
         assert!(!known("\"a-0-6-0001\"") && !known("a-0-5-0001"));
+        let dated = HeaderValue::from_static("\"x\", \"Wed, 21 Oct\"");
+        assert!(matches_any(&dated, "\"Wed, 21 Oct\"") && !matches_any(&dated, "\"Wed\""));
     }
 
     #[test]

@@ -17,8 +17,11 @@ pub(super) fn named<'c>(call: &Call<'c, '_>) -> Result<&'c Arc<Projection>, Erro
 
 /// The name of a partition: its number, behind its topic where there are several.
 pub(super) fn partition_name(board: &Board, partition: &PartitionBoard) -> String {
-    let is_one = board.partitions.iter().all(|other| other.topic == partition.topic);
-    if is_one { partition.partition.to_string() } else { format!("{}/{}", partition.topic, partition.partition) }
+    if board.has_topics {
+        format!("{}/{}", partition.topic, partition.partition)
+    } else {
+        partition.partition.to_string()
+    }
 }
 
 /// The partition that a word names.

@@ -208,7 +208,9 @@ impl<'r, 'c, 's> Reader<'r, 'c, 's> {
             terms: &terms,
             cx: &cx,
             ticket,
-            can_load: is_reader_s || loader::can_load(&service, key, wanted.payload.is_some()),
+            // Keys of projections follow their topics alone.
+            can_load: self.node.projections.owner(db, key).is_none()
+                && (is_reader_s || loader::can_load(&service, key, wanted.payload.is_some())),
             token: None,
             began: None,
             was_loading: false,
