@@ -97,6 +97,12 @@ fn count(bytes: &mut Unstructured<'_>, left: &mut u16) -> Result<u16> {
     Ok(count)
 }
 
+/// How many fields are set or removed at once: mostly few.
+fn fields(bytes: &mut Unstructured<'_>) -> Result<u16> {
+    let most = if u8::arbitrary(bytes)? < 16 { 1200 } else { 9 };
+    bytes.int_in_range(1..=most)
+}
+
 /// From `least` to three.
 fn tags(bytes: &mut Unstructured<'_>, least: usize) -> Result<Vec<u8>> {
     (0..bytes.int_in_range(least..=3)?).map(|_| bytes.int_in_range(0..=TAGS - 1)).collect()
@@ -126,13 +132,13 @@ fn op(bytes: &mut Unstructured<'_>, bulk_left: &mut u16) -> Result<Op> {
         56..60 => Op::HashSet {
             name: name(bytes)?,
             first: bytes.int_in_range(0..=400)?,
-            count: bytes.int_in_range(1..=if u8::arbitrary(bytes)? < 16 { 1200 } else { 9 })?,
+            count: fields(bytes)?,
             len: bytes.int_in_range(0..=700)?,
         },
         60..62 => Op::HashRemove {
             name: name(bytes)?,
             first: bytes.int_in_range(0..=400)?,
-            count: bytes.int_in_range(1..=if u8::arbitrary(bytes)? < 32 { 1200 } else { 9 })?,
+            count: fields(bytes)?,
         },
         62 => Op::HashScan {
             name: name(bytes)?,
