@@ -16,7 +16,11 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::HashSet;
 use std::time::Duration;
+
+/// Longest wait for a seek to be carried out; no broker is asked.
+const SEEK_WAIT: Duration = Duration::from_secs(2);
 
 /// Settings that hold whatever the operator says.
 const FORCED: &[(&str, &str)] = &[
@@ -81,6 +85,7 @@ pub struct Kafka {
     // Before the consumer it belongs to.
     queue: Queue,
     consumer: BaseConsumer<Quiet>,
+    assigned: HashSet<(usize, i32)>,
 }
 
 /// The consumer's queue.
@@ -119,7 +124,7 @@ impl Kafka {
         // SAFETY: the client is alive.
         let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
         let queue = NonNull::new(queue).ok_or("the client has no queue")?;
-        Ok(Self { topics: topics.to_vec(), queue: Queue(queue), consumer })
+        Ok(Self { topics: topics.to_vec(), queue: Queue(queue), consumer, assigned: HashSet::new() })
     }
 
     fn topic_number(&self, name: &CStr) -> Option<usize> {
@@ -256,9 +261,15 @@ impl Source for Kafka {
 
     fn assign(&mut self, topic: usize, partition: i32, offset: i64) -> Result<(), String> {
         let bare = self.one(topic, partition, None);
-        // Assigned already: it begins anew. Not so: that is an error, which says nothing.
-        let _ = self.consumer.incremental_unassign(&bare);
-        // A pause outlives the assignment it was made in.
+        if !self.assigned.insert((topic, partition)) {
+            // What is queued of it from before must not be told afterwards: a seek puts up a barrier at once, assigning
+            // anew does so at some time later.
+            let _ = self.consumer.resume(&bare);
+            if self.consumer.seek(&self.topics[topic], partition, Offset::Offset(offset), SEEK_WAIT).is_ok() {
+                return Ok(());
+            }
+            let _ = self.consumer.incremental_unassign(&bare);
+        }
         let _ = self.consumer.resume(&bare);
         let list = self.one(topic, partition, Some(offset));
         self.consumer.incremental_assign(&list).map_err(|error| error.to_string())

@@ -128,7 +128,7 @@ impl Partition {
     /// below the target is waited at, `None` = for ever. `connected`: being at the end still means that nothing is missing.
     pub fn advance(&mut self, now_ms: u64, open_txn_wait_ms: Option<u64>, connected: bool) {
         self.applied = self.next;
-        if self.at_end && connected {
+        if self.at_end && connected && !self.paused && self.blocked.is_none() {
             self.ended_ms = Some(now_ms);
         }
         let Some(target) = self.target else { return };
