@@ -67,6 +67,14 @@ fn client_config(cluster: &Cluster) -> ClientConfig {
     config
 }
 
+/// An error of the client about its settings, without their values: they may be secrets.
+fn refused(error: KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, _, name, _) => format!("kafka: properties: {name}: the client refuses it"),
+        other => other.to_string(),
+    }
+}
+
 /// Says nothing by itself.
 struct Quiet;
 
@@ -120,7 +128,7 @@ impl Kafka {
         }
         // No group is made: without a name nothing can be assigned.
         config.set("group.id", format!("millpond-{name}"));
-        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(|error| error.to_string())?;
+        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(refused)?;
         // SAFETY: the client is alive.
         let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
         let queue = NonNull::new(queue).ok_or("the client has no queue")?;
@@ -332,7 +340,7 @@ impl<F: Fn(Written) + Send + Sync + 'static> Letters<F> {
             }
         }
         config.set("enable.idempotence", "true").set_log_level(RDKafkaLogLevel::Critical);
-        let producer = config.create_with_context(Acknowledged(tell)).map_err(|error: KafkaError| error.to_string())?;
+        let producer = config.create_with_context(Acknowledged(tell)).map_err(refused)?;
         Ok(Self { producer, topic: topic.to_owned() })
     }
 
@@ -376,7 +384,7 @@ impl Probe {
         let mut config = client_config(cluster);
         config.remove("group.id");
         config.set("isolation.level", "read_uncommitted").set("allow.auto.create.topics", "false");
-        Ok(Self { consumer: config.create_with_context(Quiet).map_err(|error| error.to_string())? })
+        Ok(Self { consumer: config.create_with_context(Quiet).map_err(refused)? })
     }
 
     /// Looks at a topic; waits for each answer so long at most.

@@ -8,6 +8,7 @@
 //! The environment chooses the server under test, see [`server`].
 
 pub mod conn;
+pub mod kafka;
 pub mod notation;
 pub mod origin;
 pub mod reply;

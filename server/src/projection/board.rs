@@ -7,20 +7,26 @@ use projection::state::State;
 use serde_json::json;
 use std::sync::Arc;
 
+/// Host and port of an address: what stands before them may be a login, what stands behind a token.
+fn shown(address: &str) -> String {
+    let bare = address.rsplit_once("://").map_or(address, |(_, rest)| rest);
+    let bare = bare.rsplit_once('@').map_or(bare, |(_, rest)| rest);
+    bare.split(['/', '?']).next().unwrap_or_default().to_owned()
+}
+
 /// The configuration in force, as JSON.
 pub fn describe(document: &Document, config: &Projection) -> String {
     let cluster = &document.kafka[&config.source.kafka];
     let registry = |name: &Option<String>| {
         let registry = name.as_ref().map(|name| &document.registries[name]);
         registry.map(|registry| {
-            let url: Vec<&str> =
-                registry.url.iter().map(|url| url.rsplit_once('@').map_or(&**url, |(_, rest)| rest)).collect();
+            let url: Vec<String> = registry.url.iter().map(|url| shown(url)).collect();
             json!({"url": url, "basic_auth": registry.basic_auth.is_some()})
         })
     };
     json!({
         "source": {
-            "bootstrap_servers": cluster.bootstrap_servers,
+            "bootstrap_servers": cluster.bootstrap_servers.split(',').map(shown).collect::<Vec<_>>().join(","),
             "properties": cluster.properties.keys().collect::<Vec<_>>(),
             "topics": config.source.topics,
         },

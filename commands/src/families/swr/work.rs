@@ -24,7 +24,8 @@ pub(super) fn warm(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let mut started = 0;
     for key in keys {
         let service = Arc::clone(call.node.services.now().resolve(db, key));
-        if !loader::can_load(&service, key, false) {
+        // Keys of projections follow their topics alone.
+        if !loader::can_load(&service, key, false) || call.node.projections.owner(db, key).is_some() {
             continue;
         }
         let kh = call.store.hash(key);
