@@ -151,7 +151,12 @@ impl Engine {
     pub fn found(&mut self, topic: usize, found: &FoundTopic) {
         self.connected = true;
         let known = self.topics[topic].incarnation.as_ref().map(|(id, _)| id.clone());
-        if known.as_ref().is_none_or(|id| *id != found.id) {
+        // An id that cannot be asked for at the moment says nothing, and one that comes late is the topic's.
+        let is_same = known.as_ref().is_some_and(|id| found.id.is_empty() || id.is_empty() || *id == found.id);
+        if let Some((id, _)) = self.topics[topic].incarnation.as_mut().filter(|_| is_same && !found.id.is_empty()) {
+            id.clone_from(&found.id);
+        }
+        if !is_same {
             self.incarnations = self.incarnations.wrapping_add(1);
             self.topics[topic].incarnation = Some((found.id.clone(), self.incarnations));
             if known.is_some() {

@@ -250,6 +250,19 @@ fn sweeps_leave_later_generations_alone() {
     assert_eq!(wishes[..2], [Wish::Assign((0, 0), 0), Wish::Pause((0, 0))], "what is paused stays so");
 }
 
+/// The id of a topic is not always to be had: without one it is the same topic.
+#[test]
+fn a_missing_id_makes_no_topic_anew() {
+    let mut run = Run::new(json!({}));
+    for id in ["", "a", "", "a"] {
+        run.engine.found(0, &found(id, &[(0, 0)]));
+        run.engine.looked();
+    }
+    assert_eq!(run.engine.status(0).counts.rebuilds, 0);
+    run.engine.found(0, &found("b", &[(0, 0)]));
+    assert_eq!(run.engine.status(0).counts.rebuilds, 1);
+}
+
 #[test]
 fn new_partitions_are_read_from_their_beginning_while_it_stays_live() {
     let mut run = Run::new(json!({}));
