@@ -401,14 +401,20 @@ impl Kafka {
     /// Waits until a projection has applied all that a topic holds at this moment (open transactions aside).
     pub fn settle(&mut self, conn: &mut Conn, projection: &str, topic: &str) {
         let ends = self.ends(topic);
-        until(&format!("{projection} has applied {topic} up to {ends:?}"), || {
+        let deadline = Instant::now() + DEADLINE;
+        let is_settled = |conn: &mut Conn| {
             let offsets = fields(&conn.cmd(&format!("PROJECTION.OFFSETS {projection}")));
             let at = |number: usize| {
                 let plain = offsets.get(&number.to_string());
                 plain.or_else(|| offsets.get(&format!("{topic}/{number}"))).map(Reply::expect_int)
             };
-            ends.iter().enumerate().all(|(number, (_, end))| at(number).is_some_and(|at| at >= *end)).then_some(())
-        });
+            ends.iter().enumerate().all(|(number, (_, end))| at(number).is_some_and(|at| at >= *end))
+        };
+        while !is_settled(conn) {
+            let told = |conn: &mut Conn| conn.cmd(&format!("PROJECTION.INFO {projection} PARTITIONS"));
+            assert!(Instant::now() < deadline, "{topic} ends at {ends:?}, and after {DEADLINE:?}: {}", told(conn));
+            std::thread::sleep(POLL);
+        }
     }
 
     /// Where plain clients connect.

@@ -6,12 +6,13 @@ use millpond_tests::{Conn, Reply};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 const KEYS: u64 = 64;
 
 /// Sends values that only ever grow, each key's in order, until it is told to end.
 fn grow(kafka: &mut Kafka, topic: &str, sent: &AtomicU64, is_over: &AtomicBool) {
-    let config = json!({"enable.idempotence": true, "reconnect.backoff.max.ms": 500});
+    let config = json!({"enable.idempotence": true, "reconnect.backoff.max.ms": 500, "message.timeout.ms": 120_000});
     while !is_over.load(Ordering::Relaxed) {
         let from = sent.load(Ordering::Relaxed);
         let record = |n: u64| (json!(format!("k{}", n % KEYS)), json!(n.to_string()));
@@ -118,14 +119,18 @@ fn a_hung_broker_makes_it_stale() {
     let config = kafka.config(&names.map(of).concat()).replacen("bootstrap_servers:", quick, 1);
     let pond = Pond::start(&config);
     let mut conn = pond.ready(&names);
-    let fresh = |conn: &mut Conn, name: &str| {
-        assert_eq!(conn.cmd(&format!("GET {name}:k")), Reply::Bulk(b"v".into()), "{name}");
-        let answer = pond.get(&format!("/{name}/k"));
-        assert_eq!((answer.status, answer.header("cache-control")), (200, Some("public, max-age=60")), "{name}");
-        assert_eq!(answer.header("x-millpond-stale-ms"), None, "{name}");
-        assert_eq!(info(conn, name)["flags"], "", "{name}");
+    // On a busy machine it may be a second old for a moment.
+    let fresh = |conn: &mut Conn, name: &str, text: &str| {
+        until(&format!("{name} is fresh"), || {
+            let answer = pond.get(&format!("/{name}/k"));
+            let is_fresh = answer.header("cache-control") == Some("public, max-age=60")
+                && answer.header("x-millpond-stale-ms").is_none()
+                && conn.cmd(&format!("GET {name}:k")) == Reply::Bulk(text.into())
+                && info(conn, name)["flags"].is_empty();
+            (answer.status == 200 && is_fresh).then_some(())
+        });
     };
-    names.iter().for_each(|name| fresh(&mut conn, name));
+    names.iter().for_each(|name| fresh(&mut conn, name, "v"));
     kafka.control("stop-broker");
     until("it is stale", || {
         matches!(conn.cmd("GET error:k"), Reply::Error(text) if text.starts_with("STALE ")).then_some(())
@@ -143,7 +148,7 @@ fn a_hung_broker_makes_it_stale() {
     assert_eq!(pond.get("/serve/k").status, 200);
     assert_eq!((pond.get("/readyz?projection=error").status, pond.get("/healthz").status), (503, 200));
     // For longer than any question to the broker waits for its answer.
-    let (mut last, begun) = (0, std::time::Instant::now());
+    let (mut last, begun) = (0, Instant::now());
     until("its age is told for some seconds", || {
         let age = count(&mut conn, "flag", "lag_ms");
         assert!(age >= last, "it was {last} ms old and is {age} ms old now: {:?}", info(&mut conn, "flag"));
@@ -152,31 +157,37 @@ fn a_hung_broker_makes_it_stale() {
     });
     assert!(last >= 6000, "{last} ms");
     kafka.control("cont-broker");
-    until("it is over", || {
-        let stale = |name: &&str| info(&mut conn, name)["flags"].contains("stale");
-        (!names.iter().any(stale)).then_some(())
-    });
-    names.iter().for_each(|name| fresh(&mut conn, name));
+    names.iter().for_each(|name| fresh(&mut conn, name, "v"));
     kafka.send(&topic, "k", "w");
-    for name in names {
-        kafka.settle(&mut conn, name, &topic);
-        assert_eq!(conn.cmd(&format!("GET {name}:k")), Reply::Bulk(b"w".into()), "{name}");
-    }
+    names.iter().for_each(|name| fresh(&mut conn, name, "w"));
 }
 
-/// A broker that restarts, at any moment of what it is asked, is the same broker: no topic is taken for one that was made anew,
-/// which would show all its old values again, and no server comes to harm. One round; `ROUNDS / 6` in the long form.
+/// A broker that restarts at any moment of what it is asked is the same broker: no topic is taken for one that was made anew,
+/// which would show all its old values again, the server lives, and new records arrive. A round; `ROUNDS / 6` in the long form.
 #[test]
-#[ignore = "known gap: the flag no_topic_id shows for a moment after a broker's restart"]
+#[ignore = "known gap: librdkafka #5280, the process ends with SIGSEGV in one of some 50 restarts"]
 fn brokers_restart_again_and_again() {
+    again("again", ["kill-broker", "start-broker"], 0);
+}
+
+/// The same for a broker that hangs for so long that the cluster takes it for dead.
+#[test]
+#[ignore = "known gap: librdkafka #5430, in one of some 50 times a projection reads nothing any more until the server restarts"]
+fn brokers_hang_again_and_again() {
+    again("hang", ["stop-broker", "cont-broker"], 4500);
+}
+
+fn again(test: &str, [stop, start]: [&'static str; 2], stopped_ms: u64) {
     const MANY: usize = 8;
+    const TOPICS: usize = 20;
+    const PARTITIONS: u32 = 16;
     let rounds = std::env::var("ROUNDS").map_or(1, |rounds| rounds.parse::<u32>().expect("a number").div_ceil(6));
-    let Some(mut kafka) = kafka::alone("again") else { return };
+    let Some(mut kafka) = kafka::alone(test) else { return };
     let mut random = Random::seeded();
     // Many topics, so that something is always being asked; and many partitions that lose their leader at once.
-    let topics: Vec<String> = (0..20).map(|_| kafka.topic(1)).collect();
+    let topics: Vec<String> = (0..TOPICS).map(|_| kafka.topic(1)).collect();
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-    let wide = kafka.topic(16);
+    let wide = kafka.topic(PARTITIONS);
     let names: Vec<String> = (0..2 * MANY).map(|at| format!("p{at}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let of = |(at, name): (usize, &&str)| match at < MANY {
@@ -187,29 +198,36 @@ fn brokers_restart_again_and_again() {
     for round in 1..=rounds {
         let pond = Pond::start(&config);
         let mut conn = pond.ready(&names);
-        let moment = std::time::Instant::now() + std::time::Duration::from_millis(200 + random.below(500));
-        until("the moment", || {
-            // A rebuild looks at its topics.
-            names[..MANY].iter().for_each(|name| drop(conn.cmd(&format!("PROJECTION.REBUILD {name}"))));
-            (std::time::Instant::now() >= moment).then_some(())
-        });
-        kafka.control("kill-broker");
-        let mut wrong = std::collections::BTreeSet::new();
-        let mut look = |conn: &mut Conn| {
-            let told: Vec<_> = names.iter().map(|name| info(conn, name)).collect();
-            let is_anew = |told: &&BTreeMap<String, String>| {
-                told["flags"].contains("no_topic_id") || told["last_error"].contains("made anew")
-            };
-            wrong.extend(
-                told.iter()
-                    .filter(is_anew)
-                    .map(|told| format!("{}: {} {}", told["name"], told["flags"], told["last_error"])),
-            );
-            told
+        let wait = |milliseconds: u64| {
+            let moment = Instant::now() + Duration::from_millis(milliseconds);
+            until("the moment", || (Instant::now() >= moment).then_some(()));
         };
-        until("all say so", || look(&mut conn).iter().all(|told| told["state"] == "disconnected").then_some(()));
-        kafka.control("start-broker");
-        until("all go on", || look(&mut conn).iter().all(|told| told["state"] == "live").then_some(()));
-        assert!(wrong.is_empty(), "round {round}: {wrong:?}");
+        wait(random.below(500));
+        kafka.control(stop);
+        wait(stopped_ms + random.below(1500));
+        kafka.control(start);
+        let mut is_anew = Vec::new();
+        until("all go on", || {
+            let told: Vec<_> = names.iter().map(|name| info(&mut conn, name)).collect();
+            is_anew.extend(told.iter().filter(|told| told["last_error"].contains("made anew")).cloned());
+            told.iter().all(|told| told["state"] == "live").then_some(())
+        });
+        let rebuilds: Vec<i64> = names.iter().map(|name| count(&mut conn, name, "rebuilds")).collect();
+        assert!(
+            is_anew.is_empty() && rebuilds.iter().all(|count| *count == 0),
+            "round {round}: {rebuilds:?} {is_anew:?}"
+        );
+        let narrow: Vec<_> = topics.iter().map(|topic| (format!("{topic}/0"), kafka.send(topic, "k", "v").1)).collect();
+        let send = |partition: u32| {
+            (partition.to_string(), kafka.send_with(&wide, "k", "v", json!({"partition": partition})).1)
+        };
+        let wide: Vec<_> = (0..PARTITIONS).map(send).collect();
+        for (at, name) in names.iter().enumerate() {
+            let sent = if at < MANY { &narrow } else { &wide };
+            let sent: String = sent.iter().map(|(partition, offset)| format!("{partition} {offset} ")).collect();
+            let reply = conn.cmd(&format!("PROJECTION.WAIT {name} OFFSET {sent} 15000"));
+            let told = |conn: &mut Conn| conn.cmd(&format!("PROJECTION.INFO {name} PARTITIONS"));
+            assert_eq!(reply, Reply::Int(1), "round {round}: nothing new arrives: {}", told(&mut conn));
+        }
     }
 }
