@@ -25,11 +25,12 @@ pub enum Code {
     Unblocked,
     Origin,
     Stale,
+    Poison,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Err,
         Self::WrongType,
         Self::WrongPass,
@@ -48,6 +49,7 @@ impl Code {
         Self::Unblocked,
         Self::Origin,
         Self::Stale,
+        Self::Poison,
     ];
 
     /// The word itself.
@@ -71,6 +73,7 @@ impl Code {
             Self::Unblocked => "UNBLOCKED",
             Self::Origin => "ORIGIN",
             Self::Stale => "STALE",
+            Self::Poison => "POISON",
         }
     }
 }

@@ -7,8 +7,9 @@ use crate::call::Call;
 use crate::command::Flags;
 use crate::error::{Code, Error};
 use core::sync::atomic::{AtomicBool, Ordering};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use storage::Db;
 
@@ -30,10 +31,27 @@ pub struct Projection {
     pub prefix: Box<[u8]>,
     /// Its configuration without secrets, as JSON.
     pub description: String,
+    terms: Terms,
     /// Readers of its keys are to get errors; the board says which. For a cheap look.
     refuses: AtomicBool,
     board: Mutex<Arc<Board>>,
     asked: Mutex<Vec<Asked>>,
+    /// Keys whose last record cannot be read, where readers are to know; and whether there are any.
+    poisoned: RwLock<HashSet<Box<[u8]>>>,
+    has_poison: AtomicBool,
+    /// Where seeks went, by their tickets, until somebody asks.
+    sought: Mutex<HashMap<u64, Result<i64, String>>>,
+}
+
+/// What others may do with a projection's keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// They are refused to readers before it has caught up.
+    pub refuses_before_ready: bool,
+    /// Clients may write them, until the topic says otherwise.
+    pub takes_writes: bool,
+    /// Its database may be emptied: it reads all anew then.
+    pub takes_flushes: bool,
 }
 
 /// How a projection stands.
@@ -55,6 +73,8 @@ pub struct Board {
     pub lag_ms: u64,
     /// Counts since the start, by name.
     pub counts: Vec<(&'static str, u64)>,
+    /// What it remembers beside its entries, by name.
+    pub kept: Vec<(&'static str, u64)>,
     /// Words for what is not as it should be.
     pub flags: Vec<&'static str>,
     /// What went wrong last; empty = nothing.
@@ -127,31 +147,103 @@ pub enum Asked {
     Pause(Option<(String, i32)>),
     /// Let it go on.
     Resume(Option<(String, i32)>),
-    /// Read everything anew.
-    Rebuild,
+    /// Read everything anew, and show nothing of it before its end if that is asked for.
+    Rebuild {
+        /// See there.
+        is_shadow: bool,
+    },
+    /// Its entries are gone: read everything anew, and be ready then.
+    Reload,
+    /// Go on elsewhere in a partition; where that was is told by the ticket.
+    Seek {
+        /// Topic and number.
+        partition: (String, i32),
+        /// Where to.
+        to: SeekTo,
+        /// See [`Projection::take_sought`].
+        ticket: u64,
+    },
     /// Pass over a record.
     Skip(String, i32, i64),
     /// Forget the records that could not be read.
     ResetErrors,
 }
 
+/// Where a seek goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeekTo {
+    /// The first record there is.
+    Beginning,
+    /// Behind the last one.
+    End,
+    /// This offset.
+    Offset(i64),
+    /// The first record of that time or later, ms since the epoch.
+    Time(i64),
+}
+
 /// Most requests that wait for a runner.
 const MAX_ASKED: usize = 1000;
 
 impl Projection {
-    /// One that has not begun; its keys are refused if `before_ready` says so.
-    pub fn new(name: String, db: Db, prefix: &[u8], description: String, refuses_before_ready: bool) -> Self {
-        let refusal = refuses_before_ready.then_some(Refusal::Loading);
+    /// One that has not begun.
+    pub fn new(name: String, db: Db, prefix: &[u8], description: String, terms: Terms) -> Self {
+        let refusal = terms.refuses_before_ready.then_some(Refusal::Loading);
         let board = Board { state: "init", refusal, ..Board::default() };
         Self {
             name,
             db,
             prefix: prefix.into(),
             description,
+            terms,
             refuses: AtomicBool::new(refusal.is_some()),
             board: Mutex::new(Arc::new(board)),
             asked: Mutex::default(),
+            poisoned: RwLock::default(),
+            has_poison: AtomicBool::new(false),
+            sought: Mutex::default(),
         }
+    }
+
+    /// Its runner says whether readers of a key are to get errors.
+    pub fn set_poisoned(&self, key: Box<[u8]>, is_poisoned: bool) {
+        let mut keys = self.poisoned.write();
+        if is_poisoned {
+            keys.insert(key);
+        } else {
+            keys.remove(&key);
+        }
+        self.has_poison.store(!keys.is_empty(), Ordering::Release);
+    }
+
+    /// Whether the last record of a key could not be read, and readers are to know.
+    pub fn is_poisoned(&self, key: &[u8]) -> bool {
+        self.has_poison.load(Ordering::Acquire) && self.poisoned.read().contains(key)
+    }
+
+    /// Its runner tells where a seek went.
+    pub fn tell_sought(&self, ticket: u64, result: Result<i64, String>) {
+        let mut sought = self.sought.lock();
+        if sought.len() >= MAX_ASKED {
+            sought.clear();
+        }
+        sought.insert(ticket, result);
+    }
+
+    /// Where a seek went, or why it did not, once that is known.
+    pub fn take_sought(&self, ticket: u64) -> Option<Result<i64, String>> {
+        self.sought.lock().remove(&ticket)
+    }
+
+    /// Its entries are gone: it is not ready until it has read all anew.
+    fn reload(&self) -> Result<(), Error> {
+        if self.terms.refuses_before_ready {
+            let mut board = self.board.lock();
+            *board =
+                Arc::new(Board { refusal: Some(Refusal::Loading), is_ready: false, percent: 0, ..(**board).clone() });
+            self.refuses.store(true, Ordering::Release);
+        }
+        self.ask(Asked::Reload)
     }
 
     /// How it stands.
@@ -236,19 +328,22 @@ impl Projections {
         self.all.iter().find(|projection| projection.db == db && key.starts_with(&projection.prefix))
     }
 
-    fn in_database(&self, db: Db) -> Option<&Arc<Projection>> {
-        self.all.iter().find(|projection| projection.db == db)
+    /// An error if a database holds a projection: it is not exchanged.
+    pub fn check_whole(&self, db: Option<Db>) -> Result<(), Error> {
+        let holds = self.all.iter().find(|projection| db == Some(projection.db));
+        holds.map_or(Ok(()), refused_whole)
     }
 
-    /// An error if a database holds a projection: it is not emptied or exchanged.
-    pub fn check_whole(&self, db: Option<Db>) -> Result<(), Error> {
-        let holds = match db {
-            Some(db) => self.in_database(db),
-            None => self.all.first(),
-        };
-        holds.map_or(Ok(()), |projection| {
-            Err(Error::readonly(format!("the database holds projection '{}'", projection.name)))
-        })
+    /// An error if a database, or any, holds a projection that does not let it be emptied.
+    pub fn check_flush(&self, db: Option<Db>) -> Result<(), Error> {
+        let holds = |projection: &&Arc<Projection>| db.is_none_or(|db| db == projection.db);
+        let holds = self.all.iter().find(|projection| holds(projection) && !projection.terms.takes_flushes);
+        holds.map_or(Ok(()), refused_whole)
+    }
+
+    /// These databases were emptied: their projections read all anew.
+    pub fn emptied(&self, databases: &[Db]) -> Result<(), Error> {
+        self.all.iter().filter(|projection| databases.contains(&projection.db)).try_for_each(|emptied| emptied.reload())
     }
 }
 
@@ -259,8 +354,8 @@ pub fn judge(call: &Call<'_, '_>) -> Result<(), Error> {
     let owner = |db, key| projections.owner(db, key);
     let is_write = flags.has(Flags::WRITE);
     match call.command.name {
-        "flushall" => return projections.check_whole(None),
-        "flushdb" => return projections.check_whole(Some(db)),
+        "flushall" => return projections.check_flush(None),
+        "flushdb" => return projections.check_flush(Some(db)),
         "swapdb" => {
             for index in [1, 2] {
                 projections.check_whole(call.database(index).ok())?;
@@ -272,22 +367,32 @@ pub fn judge(call: &Call<'_, '_>) -> Result<(), Error> {
         "copy" => {
             let to = (3..call.args.len()).find(|index| call.is_word(*index, "DB"));
             let to = to.and_then(|index| call.args.get(index + 1).and_then(|_| call.database(index + 1).ok()));
-            check_readable(owner(db, call.args.at(1)))?;
+            check_readable(owner(db, call.args.at(1)), call.args.at(1))?;
             return check_writable(owner(to.unwrap_or(db), call.args.at(2)));
         }
         _ => {}
     }
     for key in call.command.keys_of(call.args) {
         let owner = owner(db, key);
-        if is_write { check_writable(owner)? } else { check_readable(owner)? }
+        if is_write { check_writable(owner)? } else { check_readable(owner, key)? }
     }
     Ok(())
 }
 
+fn refused_whole(projection: &Arc<Projection>) -> Result<(), Error> {
+    Err(Error::readonly(format!("the database holds projection '{}'", projection.name)))
+}
+
 fn check_writable(owner: Option<&Arc<Projection>>) -> Result<(), Error> {
+    let owner = owner.filter(|owner| !owner.terms.takes_writes);
     owner.map_or(Ok(()), |owner| Err(Error::readonly(format!("key belongs to projection '{}'", owner.name))))
 }
 
-fn check_readable(owner: Option<&Arc<Projection>>) -> Result<(), Error> {
-    owner.and_then(|owner| owner.refusal()).map_or(Ok(()), Err)
+fn check_readable(owner: Option<&Arc<Projection>>, key: &[u8]) -> Result<(), Error> {
+    let Some(owner) = owner else { return Ok(()) };
+    if owner.is_poisoned(key) {
+        let text = format!("the last record of that key in projection '{}' cannot be read", owner.name);
+        return Err(Error { code: Code::Poison, text: Cow::Owned(text.into_bytes()) });
+    }
+    owner.refusal().map_or(Ok(()), Err)
 }

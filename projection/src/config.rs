@@ -3,7 +3,9 @@
 //! Checking contacts nobody: a topic or registry that is not there is a state of the projection, not a refusal.
 
 use crate::errors::Class;
-use crate::mapping::Template;
+use crate::filter;
+use crate::mapping::{Template, check_operand};
+use crate::operand::Operand;
 use serde::{Deserialize, Deserializer, de};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -87,6 +89,12 @@ pub struct Projection {
     /// When entries expire.
     #[serde(default)]
     pub ttl: Option<Ttl>,
+    /// Which records count.
+    #[serde(default)]
+    pub filter: Option<Filter>,
+    /// Which of several records of one key wins.
+    #[serde(default)]
+    pub conflict: Conflict,
     /// When it may be read.
     #[serde(default)]
     pub ready: Ready,
@@ -96,6 +104,12 @@ pub struct Projection {
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
+    /// How all is read anew.
+    #[serde(default)]
+    pub rebuild: RebuildMode,
+    /// What FLUSHDB and FLUSHALL do.
+    #[serde(default)]
+    pub flush: Flush,
     /// Where it is served over HTTP.
     #[serde(default)]
     pub http: Option<Http>,
@@ -112,6 +126,51 @@ pub struct Source {
     pub kafka: String,
     /// All of their partitions are followed.
     pub topics: Vec<String>,
+    /// Where reading begins.
+    #[serde(default)]
+    pub start: Start,
+    /// For so long a compacted topic keeps tombstones, where the brokers do not tell.
+    #[serde(default = "one_day", deserialize_with = "duration")]
+    pub delete_retention: Duration,
+}
+
+/// Where reading begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With the first record there is.
+    #[default]
+    Beginning,
+    /// With the next one that comes.
+    End,
+    /// So many records before the end of each partition.
+    Last(i64),
+    /// With the first record of that time or later, ms since the epoch.
+    Time(i64),
+    /// At these offsets, by partition; at the beginning of others.
+    Offsets(BTreeMap<i32, i64>),
+}
+
+impl<'de> Deserialize<'de> for Start {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let wrong = || de::Error::custom("a start is beginning, end, -N, @MS, or a mapping of partitions to offsets");
+        let number = |text: &str| text.parse::<i64>().ok().filter(|number| *number >= 0).ok_or_else(wrong);
+        let given = serde_json::Value::deserialize(from)?;
+        if let serde_json::Value::Object(offsets) = &given {
+            let pair = |(partition, offset): (&String, &serde_json::Value)| {
+                let partition = partition.parse().ok().filter(|partition: &i32| *partition >= 0);
+                Some((partition?, offset.as_i64().filter(|offset| *offset >= 0)?))
+            };
+            return offsets.iter().map(pair).collect::<Option<_>>().map(Self::Offsets).ok_or_else(wrong);
+        }
+        let text = given.as_str().map_or_else(|| given.to_string(), str::to_owned);
+        match text.as_bytes() {
+            b"beginning" => Ok(Self::Beginning),
+            b"end" => Ok(Self::End),
+            [b'-', ..] => number(&text[1..]).map(Self::Last),
+            [b'@', ..] => number(&text[1..]).map(Self::Time),
+            _ => Err(wrong()),
+        }
+    }
 }
 
 /// How a key is read, and what the entry's key is made of.
@@ -122,13 +181,20 @@ pub struct Key {
     pub decode: KeyDecode,
     /// Literal text with holes; the text before the first hole is the prefix that the projection owns.
     pub template: String,
+    /// Which entry each key became is remembered, so that a tombstone finds it: for keys made of values or headers.
+    pub index: bool,
     /// The registry of its schemas, for `avro`.
     pub registry: Option<String>,
+    /// Where the id of its schema stands; as for values, if nothing is said.
+    pub wire: Option<Wire>,
+    /// Files with its schemas, where no registry has them.
+    pub schema_files: Vec<PathBuf>,
 }
 
 impl Default for Key {
     fn default() -> Self {
-        Self { decode: KeyDecode::Utf8, template: "{key}".to_owned(), registry: None }
+        let template = "{key}".to_owned();
+        Self { decode: KeyDecode::Utf8, template, index: false, registry: None, wire: None, schema_files: Vec::new() }
     }
 }
 
@@ -162,6 +228,8 @@ pub struct Value {
     pub registry: Option<String>,
     /// Where the id of its schema stands.
     pub wire: Wire,
+    /// Files with its schemas, where no registry has them.
+    pub schema_files: Vec<PathBuf>,
     /// The schema it is read as, whichever it was written with; that one if there is none.
     pub reader: Option<ReaderSchema>,
 }
@@ -224,13 +292,26 @@ pub enum ValueDecode {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Wire {
-    /// As Confluent's serializers write it.
+    /// As Confluent's serializers write it: in a header if there is one, else before the value.
     #[default]
     Auto,
     /// A zero byte, and four bytes of id.
     Confluent,
     /// A zero byte, and eight bytes of id.
     Apicurio,
+    /// A header `__value_schema_id`, or `__key_schema_id`.
+    Header,
+    /// Avro's single objects: `C3 01` and the schema's fingerprint.
+    SingleObject,
+    /// Nowhere: all have the schema of the one file.
+    None,
+}
+
+impl Wire {
+    /// Whether schemas come from files.
+    pub fn is_of_files(self) -> bool {
+        matches!(self, Self::SingleObject | Self::None)
+    }
 }
 
 /// What an entry holds.
@@ -314,17 +395,149 @@ pub struct Ttl {
     #[serde(default)]
     pub from: TtlFrom,
     /// How long.
-    #[serde(deserialize_with = "duration")]
+    #[serde(default, deserialize_with = "duration")]
     pub after: Duration,
+    /// What numbers count, where their schema does not say.
+    #[serde(default)]
+    pub unit: Unit,
 }
 
 /// From when a time to live counts.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TtlFrom {
     /// The record's own time.
     #[default]
     RecordTimestamp,
+    /// A time in the record; without it the entry lives for ever.
+    Part(Operand),
+}
+
+impl<'de> Deserialize<'de> for TtlFrom {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match &*text(from)? {
+            "record_timestamp" | "timestamp" => Ok(Self::RecordTimestamp),
+            other => part(other).map(Self::Part).map_err(de::Error::custom),
+        }
+    }
+}
+
+/// What numbers that are times count, from 1970 on.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub enum Unit {
+    /// Milliseconds.
+    #[default]
+    #[serde(rename = "ms")]
+    Milliseconds,
+    /// Seconds.
+    #[serde(rename = "s")]
+    Seconds,
+    /// Microseconds.
+    #[serde(rename = "us")]
+    Microseconds,
+}
+
+impl Unit {
+    /// Microseconds in one.
+    pub fn us(self) -> u64 {
+        match self {
+            Self::Microseconds => 1,
+            Self::Milliseconds => 1000,
+            Self::Seconds => 1_000_000,
+        }
+    }
+}
+
+/// Which records count.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// The condition; see [`crate::filter`].
+    #[serde(rename = "where")]
+    pub condition: String,
+    /// What becomes of the others. Records without a value pass always.
+    #[serde(default)]
+    pub mode: FilterMode,
+}
+
+/// What becomes of records that do not pass a filter.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum FilterMode {
+    /// Their key has no entry.
+    #[default]
+    View,
+    /// Nothing.
+    Ignore,
+}
+
+/// Which of several records of one key wins: from partitions that were added, of several topics, or of keys that fold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Conflict {
+    /// What they are judged by.
+    pub by: ConflictBy,
+    /// For so long it is remembered that a key was deleted, and by which version.
+    #[serde(deserialize_with = "duration")]
+    pub tombstone_grace: Duration,
+}
+
+impl Default for Conflict {
+    fn default() -> Self {
+        Self { by: ConflictBy::Arrival, tombstone_grace: one_day() }
+    }
+}
+
+/// What records of one key are judged by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ConflictBy {
+    /// The last one that comes wins.
+    #[default]
+    Arrival,
+    /// The one with the latest time of its own.
+    Timestamp,
+    /// The one with the highest number there.
+    Part(Operand),
+}
+
+impl<'de> Deserialize<'de> for ConflictBy {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match &*text(from)? {
+            "arrival" => Ok(Self::Arrival),
+            "timestamp" => Ok(Self::Timestamp),
+            other => part(other).map(Self::Part).map_err(de::Error::custom),
+        }
+    }
+}
+
+/// A part of records that holds a number: `value.f` or `header.h`, also written `field(f)`.
+fn part(text: &str) -> Result<Operand, String> {
+    let field = text.strip_prefix("field(").and_then(|rest| rest.strip_suffix(')'));
+    match field.map_or_else(|| Operand::parse(text), |field| Operand::parse(&format!("value.{field}")))? {
+        operand @ (Operand::Value(_) | Operand::Header(_)) => Ok(operand),
+        _ => Err(format!("'{text}' is none of value.f, header.h")),
+    }
+}
+
+/// How all is read anew while readers go on.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum RebuildMode {
+    /// Entries are replaced one by one; those that did not come again go at the end.
+    #[default]
+    Sweep,
+    /// Nothing changes until all was read.
+    Shadow,
+}
+
+/// What FLUSHDB and FLUSHALL do to a database with a projection.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Flush {
+    /// Nothing: they are refused.
+    #[default]
+    Refuse,
+    /// They empty it; the projection reads all anew, and its keys are refused meanwhile.
+    Rebuild,
 }
 
 /// When a projection may be read.
@@ -456,6 +669,8 @@ pub enum PoisonKey {
     KeepOld,
     /// It is removed.
     Delete,
+    /// It is not shown: readers get an error, until a record of the key is read again.
+    Error,
 }
 
 /// Bounds of one projection.
@@ -542,6 +757,10 @@ fn etag<'de, D: Deserializer<'de>>(from: D) -> Result<Etag, D::Error> {
 
 fn five_seconds() -> Duration {
     Duration::from_secs(5)
+}
+
+fn one_day() -> Duration {
+    Duration::from_secs(86_400)
 }
 
 fn thirty_seconds() -> Duration {
@@ -713,19 +932,9 @@ impl Projection {
             return Err(format!("store: db: there are {DATABASES} databases"));
         }
         let template = Template::parse(&self.key.template).map_err(|reason| format!("key: template: {reason}"))?;
-        template.check(self.key.decode).map_err(|reason| format!("key: template: {reason}"))?;
-        let registry = |part: &str, named: &Option<String>, needed: bool| match named {
-            Some(named) if !document.registries.contains_key(named) => {
-                Err(format!("{part}: there is no registry '{named}' under registries"))
-            }
-            None if needed => Err(format!("{part}: avro needs a registry")),
-            _ => Ok(()),
-        };
-        registry("key", &self.key.registry, self.key.decode == KeyDecode::Avro)?;
-        registry("value", &self.value.registry, self.value.decode == ValueDecode::Avro)?;
-        if self.value.reader.is_some() && self.value.decode != ValueDecode::Avro {
-            return Err("value: reader: only values of avro have one".to_owned());
-        }
+        template.check(self.key.decode, self.key.index).map_err(|reason| format!("key: template: {reason}"))?;
+        self.check_operands(&template)?;
+        self.check_schemas(document)?;
         if self.store.form != Form::Raw && self.value.decode == ValueDecode::Raw {
             return Err("store: as: json and hash need a value that is decoded".to_owned());
         }
@@ -752,6 +961,65 @@ impl Projection {
             return Err("envelope: debezium needs a value that is decoded".to_owned());
         }
         Ok(())
+    }
+
+    /// Whether all parts of records that are named can be had.
+    fn check_operands(&self, template: &Template) -> Result<(), String> {
+        let mut wrong = None;
+        let mut check = |place: &str, operand: &Operand| {
+            if let Err(reason) = check_operand(operand, self) {
+                wrong.get_or_insert(format!("{place}: {reason}"));
+            }
+        };
+        template.operands().for_each(|operand| check("key: template", operand));
+        if let Some(filter) = &self.filter {
+            let parsed = filter::Filter::parse(&filter.condition);
+            let parsed = parsed.map_err(|reason| format!("filter: where: {reason}"))?;
+            parsed.each_operand(&mut |operand| check("filter: where", operand));
+        }
+        if let Some(Ttl { from: TtlFrom::Part(operand), .. }) = &self.ttl {
+            check("ttl: from", operand);
+        }
+        if let ConflictBy::Part(operand) = &self.conflict.by {
+            check("conflict: by", operand);
+        }
+        wrong.map_or(Ok(()), Err)
+    }
+
+    /// Where the ids of schemas stand, in keys.
+    pub fn key_wire(&self) -> Wire {
+        self.key.wire.unwrap_or(self.value.wire)
+    }
+
+    /// Whether schemas come from somewhere.
+    fn check_schemas(&self, document: &Document) -> Result<(), String> {
+        let check = |part: &str, is_avro: bool, wire: Wire, named: &Option<String>, files: &[PathBuf]| {
+            let is_known = named.as_ref().is_none_or(|named| document.registries.contains_key(named));
+            match named {
+                Some(named) if !is_known => Err(format!("{part}: there is no registry '{named}' under registries")),
+                _ if !is_avro && !files.is_empty() => Err(format!("{part}: schema_files: only avro has schemas")),
+                _ if !is_avro => Ok(()),
+                None if !wire.is_of_files() => Err(format!("{part}: avro needs a registry")),
+                _ if !wire.is_of_files() && !files.is_empty() => {
+                    Err(format!("{part}: schema_files: that wire format has ids of a registry"))
+                }
+                _ if wire.is_of_files() && files.is_empty() => {
+                    Err(format!("{part}: schema_files: that wire format has no ids of a registry"))
+                }
+                _ if wire == Wire::None && files.len() > 1 => Err(format!("{part}: schema_files: one, without ids")),
+                _ => Ok(()),
+            }
+        };
+        let (key, value) = (&self.key, &self.value);
+        let is_avro = value.decode == ValueDecode::Avro;
+        check("key", key.decode == KeyDecode::Avro, self.key_wire(), &key.registry, &key.schema_files)?;
+        check("value", is_avro, value.wire, &value.registry, &value.schema_files)?;
+        match &value.reader {
+            Some(_) if !is_avro => Err("value: reader: only values of avro have one".to_owned()),
+            Some(ReaderSchema::File { .. }) | None => Ok(()),
+            Some(_) if value.wire.is_of_files() => Err("value: reader: without a registry it is a file".to_owned()),
+            Some(_) => Ok(()),
+        }
     }
 
     /// The policy for a class of poison.
@@ -810,6 +1078,21 @@ mod tests {
             (json!({"source": source, "value": {"reader": {"subject": "s", "version": "last"}}}), "ReaderSchema"),
             (json!({"source": source, "key": {"template": "user:{"}}), "a hole"),
             (json!({"source": source, "key": {"template": "user:{value.id}"}}), "tombstones"),
+            (json!({"source": source, "key": {"template": "{value.id}", "index": true}}), "has no parts"),
+            (json!({"source": source, "filter": {"where": "value.x = 1"}}), "filter: where: value.x: a value"),
+            (json!({"source": source, "filter": {"where": "key ="}}), "filter: where: a part"),
+            (json!({"source": source, "filter": {"where": "key.x = 1"}}), "only keys of json and avro"),
+            (json!({"source": source, "ttl": {"from": "value.x"}}), "ttl: from: value.x"),
+            (json!({"source": source, "ttl": {"from": "key"}}), "none of value.f, header.h"),
+            (json!({"source": source, "conflict": {"by": "luck"}}), "'luck' is none of"),
+            (json!({"source": source, "conflict": {"by": "field(x)"}}), "conflict: by: value.x"),
+            (json!({"source": {"kafka": "main", "topics": ["t"], "start": "middle"}}), "a start is"),
+            (json!({"source": {"kafka": "main", "topics": ["t"], "start": {"0": -1}}}), "a start is"),
+            (
+                json!({"source": source, "value": {"decode": "avro", "wire": "none"}, "store": {"as": "json"}}),
+                "schema_files",
+            ),
+            (json!({"source": source, "value": {"schema_files": ["x"]}}), "only avro"),
             (json!({"source": source, "key": {"template": "user:"}}), "key"),
             (json!({"source": source, "limits": {"max_record": "8 parsecs"}}), "no size"),
             (json!({"source": source, "ttl": {"after": "soon"}}), "no time"),
@@ -844,6 +1127,17 @@ mod tests {
         assert!(both(projection("user:{key}", 0), projection("user:{key}", 1)).is_ok());
         assert!(both(projection("user:{key}", 0), projection("user:x:{key}", 0)).unwrap_err().contains("overlap"));
         assert!(both(projection("{key}", 0), projection("user:{key}", 0)).unwrap_err().contains("overlap"));
+    }
+
+    #[test]
+    fn starts() {
+        let start = |start: serde_json::Value| {
+            let document = with(json!({"source": {"kafka": "main", "topics": ["t"], "start": start}})).unwrap();
+            document.projections["users"].source.start.clone()
+        };
+        assert_eq!((start(json!("beginning")), start(json!("end"))), (Start::Beginning, Start::End));
+        assert_eq!((start(json!(-5)), start(json!("@17"))), (Start::Last(5), Start::Time(17)));
+        assert_eq!(start(json!({"0": 123})), Start::Offsets([(0, 123)].into()));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! offset of an end of partition. No group is joined and nothing is committed; every assignment names its offset.
 
 use crate::config::Cluster;
-use crate::source::{Event, FoundTopic, Letter, RawRecord, Source, Trouble};
+use crate::source::{Cleaning, Event, FoundTopic, Letter, RawRecord, Source, Trouble};
 use core::ffi::{CStr, c_void};
 use core::ptr::{NonNull, null};
 use rdkafka::bindings as sys;
@@ -368,6 +368,15 @@ pub struct Probe {
     consumer: BaseConsumer<Quiet>,
 }
 
+/// What is asked beside a topic's partitions and id.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Want {
+    /// Where this time is, ms since the epoch.
+    pub time_ms: Option<i64>,
+    /// How it is cleaned.
+    pub cleaning: bool,
+}
+
 /// What a look found.
 pub enum Looked {
     /// It is there.
@@ -388,7 +397,7 @@ impl Probe {
     }
 
     /// Looks at a topic; waits for each answer so long at most.
-    pub fn look(&self, topic: &str, wait: Duration) -> Looked {
+    pub fn look(&self, topic: &str, want: Want, wait: Duration) -> Looked {
         let down = |error: KafkaError| Looked::Down(format!("topic {topic}: {error}"));
         let metadata = match self.consumer.fetch_metadata(Some(topic), wait) {
             Ok(metadata) => metadata,
@@ -414,9 +423,68 @@ impl Probe {
         if partitions.is_empty() {
             return Looked::Missing(format!("topic {topic} has no partitions yet"));
         }
+        let at_time = match want.time_ms {
+            None => Vec::new(),
+            Some(time_ms) => match self.at_time(topic, &partitions, time_ms, wait) {
+                Ok(offsets) => offsets,
+                Err(error) => return down(error),
+            },
+        };
+        let cleaning = if want.cleaning { self.cleaning(topic, wait) } else { None };
         // Brokers that have no ids, or tell none.
         let id = self.topic_id(topic, wait).unwrap_or_default();
-        Looked::Found(FoundTopic { id, partitions })
+        Looked::Found(FoundTopic { id, partitions, at_time, cleaning })
+    }
+
+    /// The first offset of a time or later, by partition; its end where all is older.
+    fn at_time(
+        &self,
+        topic: &str,
+        partitions: &[(i64, i64)],
+        time_ms: i64,
+        wait: Duration,
+    ) -> Result<Vec<i64>, KafkaError> {
+        let mut times = TopicPartitionList::new();
+        for partition in 0..partitions.len() as i32 {
+            times.add_partition_offset(topic, partition, Offset::Offset(time_ms))?;
+        }
+        let found = self.consumer.offsets_for_times(times, wait)?;
+        let offset = |(partition, (_, high)): (usize, &(i64, i64))| match found
+            .find_partition(topic, partition as i32)
+            .map(|found| found.offset())
+        {
+            Some(Offset::Offset(offset)) => offset,
+            _ => *high,
+        };
+        Ok(partitions.iter().enumerate().map(offset).collect())
+    }
+
+    /// How a topic is cleaned; `None` where that may not be asked.
+    fn cleaning(&self, topic: &str, wait: Duration) -> Option<Cleaning> {
+        let name = std::ffi::CString::new(topic).ok()?;
+        let client = self.consumer.client().native_ptr();
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: all handles are made here and given back below, in the order that librdkafka asks for; the event's parts are
+        // read before it is destroyed.
+        unsafe {
+            let queue = sys::rd_kafka_queue_new(client);
+            let kind = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+            let mut resources = [sys::rd_kafka_ConfigResource_new(kind, name.as_ptr())];
+            let options =
+                sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+            let mut why = [0; 128];
+            sys::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, why.as_mut_ptr(), why.len());
+            sys::rd_kafka_DescribeConfigs(client, resources.as_mut_ptr(), 1, options, queue);
+            let event = sys::rd_kafka_queue_poll(queue, wait_ms);
+            let cleaning = cleaning_in(event);
+            if !event.is_null() {
+                sys::rd_kafka_event_destroy(event);
+            }
+            sys::rd_kafka_AdminOptions_destroy(options);
+            sys::rd_kafka_ConfigResource_destroy(resources[0]);
+            sys::rd_kafka_queue_destroy(queue);
+            cleaning
+        }
     }
 
     /// The id of a topic.
@@ -445,6 +513,50 @@ impl Probe {
             sys::rd_kafka_queue_destroy(queue);
             id
         }
+    }
+}
+
+/// The settings in the result of DescribeConfigs.
+///
+/// # Safety
+/// `event` is null or such a result, and alive.
+unsafe fn cleaning_in(event: *mut sys::rd_kafka_event_t) -> Option<Cleaning> {
+    // SAFETY: the caller's promise; all that is read belongs to the event.
+    unsafe {
+        if event.is_null() {
+            return None;
+        }
+        let result = sys::rd_kafka_event_DescribeConfigs_result(event);
+        if result.is_null() {
+            return None;
+        }
+        let mut count = 0;
+        let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
+        if resources.is_null() || count == 0 {
+            return None;
+        }
+        let no_error = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+        if sys::rd_kafka_ConfigResource_error(*resources) != no_error {
+            return None;
+        }
+        let mut entries = 0;
+        let configs = sys::rd_kafka_ConfigResource_configs(*resources, &mut entries);
+        let text = |text: *const core::ffi::c_char| (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy());
+        let mut cleaning = None;
+        for at in 0..entries {
+            let entry = *configs.add(at);
+            let value = text(sys::rd_kafka_ConfigEntry_value(entry));
+            match (text(sys::rd_kafka_ConfigEntry_name(entry)).as_deref(), value) {
+                (Some("cleanup.policy"), Some(policy)) => {
+                    cleaning.get_or_insert_with(Cleaning::default).compacts = policy.contains("compact");
+                }
+                (Some("delete.retention.ms"), Some(kept)) => {
+                    cleaning.get_or_insert_with(Cleaning::default).delete_retention_ms = kept.parse().ok();
+                }
+                _ => {}
+            }
+        }
+        cleaning
     }
 }
 

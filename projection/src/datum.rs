@@ -8,6 +8,7 @@ use apache_avro::types::Value as Avro;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
+use std::borrow::Cow;
 
 /// A decoded datum.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,23 @@ pub enum Part<'d> {
     Avro(&'d Avro),
     /// Of JSON.
     Json(&'d Json),
+}
+
+/// A part by what it is to those who compare.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plain<'d> {
+    /// Null.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A whole number; times are theirs.
+    Int(i128),
+    /// Another number.
+    Float(f64),
+    /// Text or bytes; what else is written as text.
+    Text(Cow<'d, [u8]>),
+    /// A record, a list, a map.
+    Other,
 }
 
 impl Datum {
@@ -50,6 +68,60 @@ impl<'d> Part<'d> {
     /// Whether it is null.
     pub fn is_null(self) -> bool {
         matches!(self.inner(), Self::Avro(Avro::Null) | Self::Json(Json::Null))
+    }
+
+    /// What it is to those who compare.
+    pub fn plain(self) -> Plain<'d> {
+        match self.inner() {
+            Self::Json(Json::Null) | Self::Avro(Avro::Null) => Plain::Null,
+            Self::Json(Json::Bool(truth)) | Self::Avro(Avro::Boolean(truth)) => Plain::Bool(*truth),
+            Self::Json(Json::String(text)) | Self::Avro(Avro::String(text) | Avro::Enum(_, text)) => {
+                Plain::Text(text.as_bytes().into())
+            }
+            Self::Json(Json::Number(number)) => match number.as_i128() {
+                Some(whole) => Plain::Int(whole),
+                None => Plain::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Self::Json(Json::Array(_) | Json::Object(_))
+            | Self::Avro(Avro::Array(_) | Avro::Map(_) | Avro::Record(_)) => Plain::Other,
+            Self::Avro(Avro::Float(number)) => Plain::Float((*number).into()),
+            Self::Avro(Avro::Double(number)) => Plain::Float(*number),
+            Self::Avro(Avro::Bytes(bytes) | Avro::Fixed(_, bytes)) => Plain::Text(bytes.as_slice().into()),
+            Self::Avro(Avro::Int(n) | Avro::Date(n) | Avro::TimeMillis(n)) => Plain::Int((*n).into()),
+            Self::Avro(
+                Avro::Long(n)
+                | Avro::TimeMicros(n)
+                | Avro::TimestampMillis(n)
+                | Avro::TimestampMicros(n)
+                | Avro::TimestampNanos(n)
+                | Avro::LocalTimestampMillis(n)
+                | Avro::LocalTimestampMicros(n)
+                | Avro::LocalTimestampNanos(n),
+            ) => Plain::Int((*n).into()),
+            other => {
+                let mut text = Vec::new();
+                other.write_text(&mut text);
+                Plain::Text(text.into())
+            }
+        }
+    }
+
+    /// It as a time, ms since the epoch, if it is a whole number, or the text of one; its schema's unit, else `unit_us`.
+    pub fn time_ms(self, unit_us: u64) -> Option<i128> {
+        let (number, unit_us) = match self.inner() {
+            Self::Avro(Avro::TimestampMillis(n) | Avro::LocalTimestampMillis(n)) => (i128::from(*n), 1000),
+            Self::Avro(Avro::TimestampMicros(n) | Avro::LocalTimestampMicros(n)) => (i128::from(*n), 1),
+            Self::Avro(Avro::TimestampNanos(n) | Avro::LocalTimestampNanos(n)) => {
+                return Some(i128::from(*n) / 1_000_000);
+            }
+            Self::Avro(Avro::Date(days)) => (i128::from(*days), 86_400_000_000),
+            other => match other.plain() {
+                Plain::Int(number) => (number, unit_us),
+                Plain::Text(text) => (core::str::from_utf8(&text).ok()?.trim().parse().ok()?, unit_us),
+                _ => return None,
+            },
+        };
+        Some(number.checked_mul(unit_us.into())? / 1000)
     }
 
     /// The part at a path of names with points between them.

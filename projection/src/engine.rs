@@ -7,22 +7,28 @@
 //! The law: at rest the keyspace is the fold of all records below the offsets that were applied.
 
 mod batch;
+mod held;
+mod memory;
+mod reading;
+mod schemas;
 mod status;
 #[cfg(test)]
 mod tests;
+mod topics;
 
-use crate::config::{Form, KeyDecode, OnStale, Pinned, PoisonKey, Policy, Projection, ValueDecode};
-use crate::datum::Datum;
+use crate::config::{OnStale, Pinned, Policy, Projection};
 use crate::errors::{Class, Poison, Ring};
-use crate::mapping::{Bad, DecodedKey, Mapping, Said};
-use crate::schema::{Look, SchemaError, SchemaText, Schemas, split};
-use crate::source::{Event, FoundTopic, Letter, RawRecord, Trouble};
+use crate::mapping::{Bad, Mapping};
+use crate::schema::{SchemaId, Schemas};
+use crate::source::{Event, Letter, RawRecord, Trouble};
 use crate::state::{Blocked, Partition};
-use batch::Drawn;
 pub use batch::{Batch, Mutation, Op};
+pub use held::{Held, Hold};
+use memory::{Graves, Index};
+use reading::Read;
 pub use status::{PartitionStatus, Status};
-use std::collections::BTreeMap;
-use storage::{Millis, Provenance};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// A topic and a partition of it.
 pub type At = (usize, i32);
@@ -39,7 +45,7 @@ pub enum Wish {
     /// The schema of an id: of keys, or of values.
     Schema {
         /// The id.
-        id: u64,
+        id: SchemaId,
         /// Whether keys have it.
         of_key: bool,
     },
@@ -47,8 +53,12 @@ pub enum Wish {
     Look,
     /// Write a record to the dead letters; [`Engine::letter_written`] is to be told.
     Letter(Box<Letter>),
-    /// Entries of earlier generations are to be dropped.
+    /// What [waited](Held) for the end of a rebuild is to be applied, and entries of earlier generations are to be dropped.
     Sweep(u8),
+    /// Readers of a key are to get errors: its last record cannot be read.
+    Poison(Box<[u8]>),
+    /// They are not any more.
+    Heal(Box<[u8]>),
 }
 
 /// Counts since the start.
@@ -71,10 +81,13 @@ pub struct Counts {
 }
 
 /// A topic as the engine knows it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Topic {
+    name: Arc<str>,
     /// Its id, and the number that provenances have of it.
     incarnation: Option<(String, u16)>,
+    /// For so long it keeps tombstones, ms; `None` where it keeps all records.
+    retention_ms: Option<u64>,
 }
 
 /// See the module's text.
@@ -92,8 +105,18 @@ pub struct Engine {
     ring: Ring,
     counts: Counts,
     generation: u8,
-    /// A rebuild is to end with a sweep.
+    /// A rebuild is under way, and is to end with a sweep.
     sweep_due: bool,
+    /// It was asked for as a shadow.
+    is_shadow: bool,
+    held: Held,
+    index: Index,
+    graves: Graves,
+    poisoned: HashSet<Box<[u8]>>,
+    /// The time of the last call that told it, engine's ms; when reading from the beginning began and was complete last.
+    now_ms: u64,
+    rebuilt_ms: u64,
+    completed_ms: u64,
     wishes: Vec<Wish>,
     /// The brokers were reached when they were last looked for.
     connected: bool,
@@ -107,9 +130,16 @@ pub struct Engine {
 impl Engine {
     /// The engine of a checked configuration.
     pub fn new(config: Projection) -> Self {
+        // Until the brokers tell: what is taken for compacted is read anew once too often at worst.
+        let retention_ms = config.source.delete_retention.as_millis() as u64;
         Self {
             mapping: Mapping::new(&config),
-            topics: config.source.topics.iter().map(|_| Topic::default()).collect(),
+            topics: config
+                .source
+                .topics
+                .iter()
+                .map(|name| Topic { name: Arc::from(&**name), incarnation: None, retention_ms: Some(retention_ms) })
+                .collect(),
             incarnations: 0,
             partitions: BTreeMap::new(),
             key_schemas: Schemas::default(),
@@ -120,6 +150,14 @@ impl Engine {
             counts: Counts::default(),
             generation: 0,
             sweep_due: false,
+            is_shadow: false,
+            held: Held::default(),
+            index: Index::default(),
+            graves: Graves::default(),
+            poisoned: HashSet::new(),
+            now_ms: 0,
+            rebuilt_ms: 0,
+            completed_ms: 0,
             wishes: vec![Wish::Look],
             connected: false,
             last_error: String::new(),
@@ -145,89 +183,6 @@ impl Engine {
             }
         }
         wishes
-    }
-
-    /// A topic was looked at.
-    pub fn found(&mut self, topic: usize, found: &FoundTopic) {
-        self.connected = true;
-        let known = self.topics[topic].incarnation.as_ref().map(|(id, _)| id.clone());
-        // An id that cannot be asked for at the moment says nothing, and one that comes late is the topic's.
-        let is_same = known.as_ref().is_some_and(|id| found.id.is_empty() || id.is_empty() || *id == found.id);
-        if let Some((id, _)) = self.topics[topic].incarnation.as_mut().filter(|_| is_same && !found.id.is_empty()) {
-            id.clone_from(&found.id);
-        }
-        if !is_same {
-            self.incarnations = self.incarnations.wrapping_add(1);
-            self.topics[topic].incarnation = Some((found.id.clone(), self.incarnations));
-            if known.is_some() {
-                // Deleted and made anew: nothing of what was read says anything about it.
-                self.last_error = format!("topic {} was made anew", self.config.source.topics[topic]);
-                self.partitions.retain(|at, _| at.0 != topic || (at.1 as usize) < found.partitions.len());
-                self.rebuild(Some((topic, found)));
-                return;
-            }
-        }
-        for (number, (low, high)) in found.partitions.iter().enumerate() {
-            let at = (topic, number as i32);
-            match self.partitions.get_mut(&at) {
-                Some(partition) => {
-                    partition.log = (*low, *high);
-                    // More has come, which will be told.
-                    partition.at_end &= *high <= partition.next;
-                    // The log became shorter while it was read: what it lost will not come.
-                    if !partition.live
-                        && let Some(target) = &mut partition.target
-                    {
-                        *target = (*target).min(*high);
-                    }
-                }
-                None => {
-                    let mut partition = Partition { log: (*low, *high), ..Partition::default() };
-                    partition.rewind(*low, *high);
-                    self.partitions.insert(at, partition);
-                    self.wishes.push(Wish::Assign(at, *low));
-                }
-            }
-        }
-    }
-
-    /// All topics were looked at.
-    pub fn looked(&mut self) {
-        if core::mem::take(&mut self.is_lost) {
-            self.rebuild(None);
-        }
-    }
-
-    /// A topic could not be looked at: `missing` if it is not there, else nobody could be asked.
-    pub fn not_found(&mut self, missing: bool, reason: String) {
-        self.connected = missing;
-        self.last_error = reason;
-    }
-
-    /// Reads everything anew; entries that do not come again are dropped at its end. `changed`: a topic as it is now.
-    fn rebuild(&mut self, changed: Option<(usize, &FoundTopic)>) {
-        self.generation = self.generation.wrapping_add(1);
-        self.counts.rebuilds += 1;
-        self.sweep_due = true;
-        if let Some((topic, found)) = changed {
-            for (number, log) in found.partitions.iter().enumerate() {
-                self.partitions.entry((topic, number as i32)).or_default().log = *log;
-            }
-        }
-        for (at, partition) in &mut self.partitions {
-            let (low, high) = partition.log;
-            partition.rewind(low, high);
-            self.wishes.push(Wish::Assign(*at, low));
-            if partition.paused {
-                self.wishes.push(Wish::Pause(*at));
-            }
-        }
-    }
-
-    /// Reads everything anew, as told by hand.
-    pub fn rebuild_all(&mut self) {
-        self.rebuild(None);
-        self.wishes.push(Wish::Look);
     }
 
     /// Pauses partitions or lets them go on; all, or one. Gives how many changed.
@@ -334,8 +289,8 @@ impl Engine {
             Err((class, text)) => {
                 self.note_poison(at, record.offset, (class, text.clone()), wall_ms);
                 let policy = self.config.policy(class);
-                if policy != Policy::Stop && self.config.errors.poison_key == PoisonKey::Delete {
-                    self.delete_key_of(record);
+                if policy != Policy::Stop {
+                    self.poison_key_of(record);
                 }
                 if policy != Policy::Skip {
                     let is_letter = policy == Policy::DeadLetter;
@@ -365,29 +320,6 @@ impl Engine {
         }
     }
 
-    /// The record with headers that say what was wrong.
-    fn letter(&self, record: &RawRecord<'_>, (class, text): Bad) -> Letter {
-        let headers = record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec)));
-        let topic = self.config.source.topics[record.topic].clone();
-        let about = [
-            ("topic", topic),
-            ("partition", record.partition.to_string()),
-            ("offset", record.offset.to_string()),
-            ("stage", "VALUE_CONVERTER".to_owned()),
-            ("exception.class.name", class.name().to_owned()),
-            ("exception.message", text),
-        ];
-        let about = about.map(|(name, text)| (format!("__connect.errors.{name}"), Some(text.into_bytes())));
-        Letter {
-            at: (record.topic, record.partition),
-            offset: record.offset,
-            time_ms: record.time_ms,
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(<[u8]>::to_vec),
-            headers: headers.chain(about).collect(),
-        }
-    }
-
     /// A dead letter was acknowledged: its record is passed over.
     pub fn letter_written(&mut self, at: At, offset: i64) {
         let is_it = self
@@ -406,128 +338,8 @@ impl Engine {
 
     fn note_poison(&mut self, at: At, offset: i64, (class, text): Bad, wall_ms: u64) {
         self.last_error = format!("{}: {text}", class.name());
-        let topic = self.config.source.topics[at.0].clone();
+        let topic = self.topics[at.0].name.to_string();
         self.ring.push(Poison { class, topic, partition: at.1, offset, at_ms: wall_ms, text });
-    }
-
-    fn provenance(&self, record: &RawRecord<'_>, schema: u64) -> Provenance {
-        let incarnation = self.topics[record.topic].incarnation.as_ref();
-        Provenance {
-            source: incarnation.map_or(0, |(_, number)| *number),
-            partition: record.partition as u32,
-            offset: record.offset as u64,
-            time: Millis(u64::try_from(record.time_ms).unwrap_or(0)),
-            schema: schema as u32,
-            generation: self.generation,
-            mapping: 0,
-        }
-    }
-
-    /// Reads a record into the batch.
-    fn read(&mut self, record: &RawRecord<'_>, now_ms: u64) -> Result<Read, Bad> {
-        let most = self.config.limits.max_record;
-        if record.value.map_or(0, <[u8]>::len) > most || record.key.map_or(0, <[u8]>::len) > most {
-            return Err((Class::TooLarge, format!("it is longer than {most} bytes")));
-        }
-        let (batch, mapping) = (&mut self.batch, &self.mapping);
-        let begun = batch.begin();
-        let read = read_key(record, &self.config, mapping, (&self.key_schemas, now_ms), batch);
-        let key = match read {
-            Ok(Ok(key)) => key,
-            Ok(Err(id)) => {
-                batch.roll_back(begun);
-                return Ok(Read::Wanted { id, of_key: true });
-            }
-            Err(bad) => {
-                batch.roll_back(begun);
-                return Err(bad);
-            }
-        };
-        let deadline = self.mapping.deadline_ms(record.time_ms).map(Millis);
-        let schemas = (&self.value_schemas, now_ms);
-        let read = read_value(record, &self.config, mapping, schemas, batch, &mut self.scratch);
-        let (drawn, schema) = match read {
-            Ok(Value::Drawn(drawn, schema)) => (drawn, schema),
-            Ok(Value::Nothing) => {
-                batch.roll_back(begun);
-                return Ok(Read::Done);
-            }
-            Ok(Value::Wanted(id)) => {
-                batch.roll_back(begun);
-                return Ok(Read::Wanted { id, of_key: false });
-            }
-            Err(bad) => {
-                batch.roll_back(begun);
-                return Err(bad);
-            }
-        };
-        let from = self.provenance(record, schema);
-        self.batch.end(key, drawn, deadline, from);
-        Ok(Read::Done)
-    }
-
-    /// The key of a record that cannot be read is to have no entry, if the key can be read.
-    fn delete_key_of(&mut self, record: &RawRecord<'_>) {
-        let begun = self.batch.begin();
-        match read_key(record, &self.config, &self.mapping, (&self.key_schemas, 0), &mut self.batch) {
-            Ok(Ok(key)) => {
-                let from = self.provenance(record, 0);
-                self.batch.end(key, Drawn::Gone, None, from);
-            }
-            _ => self.batch.roll_back(begun),
-        }
-    }
-
-    /// A schema that was asked for came, or did not.
-    pub fn schema(
-        &mut self,
-        id: u64,
-        of_key: bool,
-        answer: Result<&SchemaText, SchemaError>,
-        now_ms: u64,
-        grace_ms: u64,
-    ) {
-        let schemas = if of_key { &mut self.key_schemas } else { &mut self.value_schemas };
-        let waiting: Vec<(At, u64)> = self
-            .partitions
-            .iter()
-            .filter_map(|(at, partition)| match partition.blocked {
-                Some(Blocked::Schema { id: wanted, of_key: key, since_ms }) if (wanted, key) == (id, of_key) => {
-                    Some((*at, since_ms))
-                }
-                _ => None,
-            })
-            .collect();
-        match answer {
-            Ok(text) => schemas.put(id, text),
-            Err(SchemaError::Outage(reason)) => {
-                self.last_error = reason;
-                return;
-            }
-            // Schemas may be registered just after the first record: that one is waited for.
-            Err(SchemaError::Broken(reason)) => schemas.put_broken(id, reason),
-            Err(SchemaError::Unknown) => {
-                if !schemas.was_unknown(id) && waiting.iter().any(|(_, since)| now_ms.saturating_sub(*since) < grace_ms)
-                {
-                    self.last_error = format!("unknown_schema: no registry knows schema {id}");
-                    return;
-                }
-                schemas.put_unknown(id, now_ms);
-            }
-        }
-        waiting.into_iter().for_each(|(at, _)| self.unblock(at));
-    }
-
-    /// Schemas that partitions wait for.
-    pub fn wanted_schemas(&self) -> Vec<(u64, bool)> {
-        let wanted = |partition: &Partition| match partition.blocked {
-            Some(Blocked::Schema { id, of_key, .. }) => Some((id, of_key)),
-            _ => None,
-        };
-        let mut wanted: Vec<_> = self.partitions.values().filter_map(wanted).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        wanted
     }
 
     /// Changes gathered so far.
@@ -545,11 +357,17 @@ impl Engine {
         core::mem::take(&mut self.batch)
     }
 
+    /// What waits for the end of a rebuild.
+    pub fn held(&mut self) -> &mut Held {
+        &mut self.held
+    }
+
     /// All that was told was applied. `conflicts`: entries that were written over those from elsewhere.
     pub fn applied(&mut self, mut batch: Batch, conflicts: u64, now_ms: u64) {
         debug_assert_eq!(self.batch.len(), 0, "nothing is told while a batch is applied");
         batch.clear();
         self.batch = batch;
+        self.now_ms = now_ms;
         if !self.sweep_due {
             self.counts.conflicts += conflicts;
         }
@@ -557,11 +375,18 @@ impl Engine {
         let wait = (ready.pinned == Pinned::Serve).then_some(ready.open_txn_wait.as_millis() as u64);
         let connected = self.connected;
         self.partitions.values_mut().for_each(|partition| partition.advance(now_ms, wait, connected));
-        self.was_complete |= self.is_complete();
-        if self.sweep_due && self.is_complete() && self.partitions.values().all(|partition| !partition.rebuilding) {
-            self.sweep_due = false;
+        self.graves.expire(now_ms, self.config.conflict.tombstone_grace.as_millis() as u64);
+        let is_complete = self.is_complete();
+        let is_read = is_complete && self.partitions.values().all(|partition| !partition.rebuilding);
+        if is_read && (self.sweep_due || !self.was_complete) {
+            self.completed_ms = now_ms;
+        }
+        self.was_complete |= is_complete;
+        if self.sweep_due && is_read {
+            (self.sweep_due, self.is_shadow) = (false, false);
             self.wishes.push(Wish::Sweep(self.generation));
         }
+        self.watch_horizon(now_ms);
     }
 
     /// Every partition has caught up once.
@@ -577,96 +402,13 @@ impl Engine {
 
     /// The topics that provenances name by number, with their ids.
     pub fn sources(&self) -> impl Iterator<Item = (u16, &str, &str)> {
-        let topics = self.topics.iter().zip(&self.config.source.topics);
-        topics.filter_map(|(topic, name)| topic.incarnation.as_ref().map(|(id, number)| (*number, &**name, &**id)))
+        let named = |topic: &'_ Topic| topic.incarnation.as_ref().map(|(_, number)| *number);
+        let known = self.topics.iter().filter_map(move |topic| Some((named(topic)?, topic)));
+        known.map(|(number, topic)| (number, &*topic.name, topic.incarnation.as_ref().map_or("", |(id, _)| id)))
     }
 
     /// The last records that could not be read.
     pub fn ring(&mut self) -> &mut Ring {
         &mut self.ring
     }
-}
-
-/// How reading a record went.
-enum Read {
-    /// It is in the batch, or says nothing.
-    Done,
-    /// A schema is missing.
-    Wanted { id: u64, of_key: bool },
-}
-
-/// How reading a value went.
-enum Value {
-    Drawn(Drawn, u64),
-    Nothing,
-    Wanted(u64),
-}
-
-/// Writes the entry's key to the batch; `Err(id)` inside: its schema is missing.
-fn read_key(
-    record: &RawRecord<'_>,
-    config: &Projection,
-    mapping: &Mapping,
-    (schemas, now_ms): (&Schemas, u64),
-    batch: &mut Batch,
-) -> Result<Result<core::ops::Range<usize>, u64>, Bad> {
-    let bytes = record.key.ok_or_else(|| (Class::NullKey, "it has no key".to_owned()))?;
-    let decoded = if mapping.key == KeyDecode::Avro {
-        let (id, datum) = split(bytes, config.value.wire).map_err(|(_, text)| (Class::BadKey, text))?;
-        match schemas.look(id, now_ms) {
-            Look::Wanted => return Ok(Err(id)),
-            Look::Never(bad) => return Err(bad),
-            Look::Ready(reader) => DecodedKey::Datum(reader.read(datum).map_err(|text| (Class::BadKey, text))?),
-        }
-    } else {
-        DecodedKey::read(bytes, mapping.key)?
-    };
-    let topic = &config.source.topics[record.topic];
-    batch.write(|to| mapping.template.write(topic, &decoded, to)).map(Ok)
-}
-
-/// Writes what the record says of its key to the batch.
-fn read_value(
-    record: &RawRecord<'_>,
-    config: &Projection,
-    mapping: &Mapping,
-    (schemas, now_ms): (&Schemas, u64),
-    batch: &mut Batch,
-    scratch: &mut Vec<u8>,
-) -> Result<Value, Bad> {
-    let Some(bytes) = record.value else { return Ok(Value::Drawn(Drawn::Gone, 0)) };
-    let (datum, schema) = match config.value.decode {
-        ValueDecode::Raw => {
-            let text = batch.write(|to| {
-                to.extend_from_slice(bytes);
-                Ok(())
-            })?;
-            return Ok(Value::Drawn(Drawn::Text(text), 0));
-        }
-        ValueDecode::Json => {
-            let value =
-                serde_json::from_slice(bytes).map_err(|error| (Class::Decode, format!("it is no JSON: {error}")))?;
-            (Datum::Json(value), 0)
-        }
-        ValueDecode::Avro => {
-            let (id, rest) = split(bytes, config.value.wire)?;
-            match schemas.look(id, now_ms) {
-                Look::Wanted => return Ok(Value::Wanted(id)),
-                Look::Never(bad) => return Err(bad),
-                Look::Ready(reader) => (reader.read(rest).map_err(|text| (Class::Decode, text))?, id),
-            }
-        }
-    };
-    let drawn = match mapping.unwrap(datum.whole())? {
-        Said::Nothing => return Ok(Value::Nothing),
-        Said::Gone => Drawn::Gone,
-        Said::Is(part) => match mapping.form {
-            Form::Hash => batch.write_fields(|each| mapping.fields(part, scratch, each))?,
-            Form::Raw | Form::Json => Drawn::Text(batch.write(|to| {
-                part.write_json(to);
-                Ok(())
-            })?),
-        },
-    };
-    Ok(Value::Drawn(drawn, schema))
 }

@@ -1,8 +1,11 @@
 //! From a record to an entry: the key by its template, the value in the form that is asked for.
 
-use crate::config::{Envelope, Form, KeyDecode, Nulls, Projection};
+use crate::config::{ConflictBy, Envelope, FilterMode, Form, KeyDecode, Nulls, Projection, TtlFrom, ValueDecode};
 use crate::datum::{Datum, Flattening, Part};
 use crate::errors::Class;
+use crate::filter::Filter;
+use crate::operand::{Operand, Scalar, Sight};
+use crate::schema::uuid_text;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is wrong with a record, and the class of that.
@@ -17,13 +20,11 @@ pub struct Template {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Text(Vec<u8>),
-    /// The record's key, or the part of it at a path.
-    Key(Option<String>),
-    Topic,
+    Hole(Operand),
 }
 
 impl Template {
-    /// Reads `text{hole}text`. Holes are `key`, `key.path`, `topic`; `{{` and `}}` stand for braces.
+    /// Reads `text{hole}text`. Holes are `key`, `key.f`, `value.f`, `header.h`, `topic`; `{{` and `}}` stand for braces.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
         while let Some(at) = rest.find(['{', '}']) {
@@ -40,15 +41,14 @@ impl Template {
             if !literal.is_empty() {
                 parts.push(Piece::Text(core::mem::take(&mut literal).into_bytes()));
             }
-            parts.push(match hole.split_once('.') {
-                None if hole == "key" => Piece::Key(None),
-                Some(("key", path)) if !path.is_empty() => Piece::Key(Some(path.to_owned())),
-                None if hole == "topic" => Piece::Topic,
-                Some(("value", _)) => {
-                    return Err("keys made of values lose their tombstones: use the record's key".to_owned());
+            match Operand::parse(hole) {
+                Ok(operand) if operand != Operand::Timestamp => parts.push(Piece::Hole(operand)),
+                _ => {
+                    return Err(format!(
+                        "{{{hole}}}: holes are {{key}}, {{key.f}}, {{value.f}}, {{header.h}}, {{topic}}"
+                    ));
                 }
-                _ => return Err(format!("{{{hole}}}: holes are {{key}}, {{key.path}} and {{topic}}")),
-            });
+            }
             rest = after;
         }
         literal.push_str(rest);
@@ -66,32 +66,64 @@ impl Template {
         }
     }
 
-    /// Whether its holes can be filled from keys read that way.
-    pub fn check(&self, decode: KeyDecode) -> Result<(), String> {
-        let keys = self.parts.iter().filter_map(|piece| match piece {
-            Piece::Key(path) => Some(path),
-            _ => None,
-        });
-        if keys.clone().next().is_none() {
+    /// What its holes are filled with.
+    pub fn operands(&self) -> impl Iterator<Item = &Operand> {
+        self.parts.iter().filter_map(|piece| match piece {
+            Piece::Hole(operand) => Some(operand),
+            Piece::Text(_) => None,
+        })
+    }
+
+    /// Whether its holes can be filled from keys read that way. `is_indexed`: which entry a key became is remembered.
+    pub fn check(&self, decode: KeyDecode, is_indexed: bool) -> Result<(), String> {
+        let may_lack = self.operands().any(Operand::may_lack);
+        if may_lack && !is_indexed {
+            return Err("tombstones have neither values nor headers: keys made of them need index: true".to_owned());
+        }
+        if !may_lack && !self.operands().any(|operand| matches!(operand, Operand::Key(_))) {
             return Err("the record's {key} must be in it: else all records are one entry".to_owned());
         }
-        let has_parts = matches!(decode, KeyDecode::Json | KeyDecode::Avro);
-        match keys.flatten().next() {
-            Some(path) if !has_parts => Err(format!("{{key.{path}}}: only keys of json and avro have parts")),
-            _ => Ok(()),
-        }
+        self.operands().try_for_each(|operand| check_key_parts(operand, decode))
     }
 
     /// Writes the entry's key.
-    pub fn write(&self, topic: &str, key: &DecodedKey<'_>, to: &mut Vec<u8>) -> Result<(), Bad> {
+    pub fn write(&self, sight: &Sight<'_>, to: &mut Vec<u8>) -> Result<(), Bad> {
+        let bad = |text: &str| (Class::BadKey, text.to_owned());
         for piece in &self.parts {
             match piece {
                 Piece::Text(text) => to.extend_from_slice(text),
-                Piece::Topic => to.extend_from_slice(topic.as_bytes()),
-                Piece::Key(path) => key.write(path.as_deref(), to)?,
+                Piece::Hole(Operand::Topic) => to.extend_from_slice(sight.topic.as_bytes()),
+                Piece::Hole(Operand::Key(path)) => sight.key.write(path.as_deref(), to)?,
+                Piece::Hole(Operand::Value(path)) => {
+                    let part = sight.value.and_then(|value| value.at(path)).filter(|part| !part.is_null());
+                    part.ok_or_else(|| bad("the part of the value that names the entry is missing"))?.write_text(to);
+                }
+                Piece::Hole(operand) => match operand.of(sight) {
+                    Scalar::Text(text) => to.extend_from_slice(&text),
+                    _ => return Err(bad("the header that names the entry is missing")),
+                },
             }
         }
         Ok(())
+    }
+}
+
+/// Whether keys read that way have the part that is named.
+fn check_key_parts(operand: &Operand, decode: KeyDecode) -> Result<(), String> {
+    let has_parts = matches!(decode, KeyDecode::Json | KeyDecode::Avro);
+    match operand {
+        Operand::Key(Some(path)) if !has_parts => Err(format!("key.{path}: only keys of json and avro have parts")),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an operand can be had of records read that way.
+pub(crate) fn check_operand(operand: &Operand, config: &Projection) -> Result<(), String> {
+    match operand {
+        Operand::Value(path) if config.value.decode == ValueDecode::Raw => {
+            Err(format!("value.{path}: a value that is not decoded has no parts"))
+        }
+        operand => check_key_parts(operand, config.key.decode),
     }
 }
 
@@ -126,8 +158,7 @@ impl<'r> DecodedKey<'r> {
             }
             KeyDecode::Uuid => {
                 let n = bytes.try_into().map(u128::from_be_bytes).map_err(|_| bad("the key has not 16 bytes"))?;
-                let hex = format!("{n:032x}");
-                Self::Text([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
+                Self::Text(uuid_text(n))
             }
             KeyDecode::Json => {
                 let value =
@@ -136,6 +167,17 @@ impl<'r> DecodedKey<'r> {
             }
             KeyDecode::Avro => unreachable!("such a key is read with its schema"),
         })
+    }
+
+    /// The key, or a part of it, as a scalar.
+    pub fn scalar(&self, path: Option<&str>) -> Scalar<'_> {
+        match (self, path) {
+            (Self::Bytes(bytes), None) => Scalar::Text((*bytes).into()),
+            (Self::Text(text), None) => Scalar::Text(text.as_bytes().into()),
+            (Self::Datum(datum), None) => Scalar::of(datum.whole()),
+            (Self::Datum(datum), Some(path)) => datum.whole().at(path).map_or(Scalar::Null, Scalar::of),
+            (_, Some(_)) => Scalar::Null,
+        }
     }
 
     fn write(&self, path: Option<&str>, to: &mut Vec<u8>) -> Result<(), Bad> {
@@ -179,31 +221,118 @@ pub struct Mapping {
     pub key: KeyDecode,
     /// The entry's form.
     pub form: Form,
+    /// Values stay the bytes they are, once they were checked.
+    pub is_verbatim: bool,
     envelope: Envelope,
     include: BTreeSet<String>,
     rename: BTreeMap<String, String>,
     flattening: Flattening,
-    ttl_ms: Option<u64>,
+    filter: Option<(Filter, FilterMode)>,
+    ttl: Option<Lifetime>,
+    version: ConflictBy,
+}
+
+/// From when an entry lives, and how long.
+#[derive(Clone, Debug)]
+struct Lifetime {
+    from: TtlFrom,
+    after_ms: u64,
+    /// Of numbers whose schema has none.
+    unit_us: u64,
+}
+
+/// What a filter makes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filtered {
+    /// It passes.
+    Passes,
+    /// It is as if its key had no value.
+    Gone,
+    /// It is as if it were not there.
+    Ignored,
 }
 
 impl Mapping {
     /// That of a checked configuration.
     pub fn new(config: &Projection) -> Self {
+        let template = Template::parse(&config.key.template).expect("checked with the configuration");
+        let filter = config
+            .filter
+            .as_ref()
+            .map(|filter| (Filter::parse(&filter.condition).expect("checked with the configuration"), filter.mode));
+        let ttl = config.ttl.as_ref().map(|ttl| Lifetime {
+            from: ttl.from.clone(),
+            after_ms: ttl.after.as_millis() as u64,
+            unit_us: ttl.unit.us(),
+        });
+        let mut looks_inside = template.operands().any(|operand| matches!(operand, Operand::Value(_)));
+        let mut look = |operand: &Operand| looks_inside |= matches!(operand, Operand::Value(_));
+        filter.iter().for_each(|(filter, _)| filter.each_operand(&mut look));
+        if let Some(Lifetime { from: TtlFrom::Part(operand), .. }) = &ttl {
+            look(operand);
+        }
+        if let ConflictBy::Part(operand) = &config.conflict.by {
+            look(operand);
+        }
+        let is_json = config.store.form == Form::Json && config.value.decode == ValueDecode::Json;
         Self {
-            template: Template::parse(&config.key.template).expect("checked with the configuration"),
+            template,
             key: config.key.decode,
             form: config.store.form,
+            is_verbatim: is_json && config.envelope == Envelope::None && !looks_inside,
             envelope: config.envelope,
             include: config.store.fields.include.iter().cloned().collect(),
             rename: config.store.fields.rename.clone(),
             flattening: Flattening { nested: config.store.nested, nulls: config.store.nulls },
-            ttl_ms: config.ttl.as_ref().map(|ttl| ttl.after.as_millis() as u64),
+            filter,
+            ttl,
+            version: config.conflict.by.clone(),
         }
     }
 
-    /// When an entry of a record with this time ends, ms since the epoch.
-    pub fn deadline_ms(&self, record_ms: i64) -> Option<u64> {
-        self.ttl_ms.map(|ttl| u64::try_from(record_ms).unwrap_or(0).saturating_add(ttl))
+    /// What the filter makes of a record that has a value.
+    pub fn filtered(&self, sight: &Sight<'_>) -> Filtered {
+        match &self.filter {
+            Some((filter, mode)) if !filter.passes(sight) => match mode {
+                FilterMode::View => Filtered::Gone,
+                FilterMode::Ignore => Filtered::Ignored,
+            },
+            _ => Filtered::Passes,
+        }
+    }
+
+    /// When the entry of a record ends, ms since the epoch. A part that is missing, or null, ends nothing.
+    pub fn deadline_ms(&self, sight: &Sight<'_>) -> Result<Option<u64>, Bad> {
+        let Some(ttl) = &self.ttl else { return Ok(None) };
+        let bad = || (Class::Decode, "what its entry's time to live counts from is no time".to_owned());
+        let begun = match &ttl.from {
+            TtlFrom::RecordTimestamp => Some(sight.time_ms.into()),
+            TtlFrom::Part(Operand::Value(path)) => {
+                let part = sight.value.and_then(|value| value.at(path)).filter(|part| !part.is_null());
+                part.map(|part| part.time_ms(ttl.unit_us).ok_or_else(bad)).transpose()?
+            }
+            TtlFrom::Part(operand) => match operand.of(sight) {
+                Scalar::Null => None,
+                scalar => {
+                    let number = scalar.whole_number().and_then(|number| number.checked_mul(ttl.unit_us.into()));
+                    Some(number.ok_or_else(bad)? / 1000)
+                }
+            },
+        };
+        let begun = begun.map(|begun: i128| u64::try_from(begun.max(0)).unwrap_or(u64::MAX));
+        Ok(begun.map(|begun| begun.saturating_add(ttl.after_ms)))
+    }
+
+    /// The version of a record among those of its key, if they have some.
+    pub fn version(&self, sight: &Sight<'_>) -> Result<Option<u64>, Bad> {
+        let operand = match &self.version {
+            ConflictBy::Arrival => return Ok(None),
+            ConflictBy::Timestamp => return Ok(Some(u64::try_from(sight.time_ms).unwrap_or(0))),
+            ConflictBy::Part(operand) => operand,
+        };
+        let number = operand.of(sight).whole_number().and_then(|number| u64::try_from(number).ok());
+        let bad = || (Class::Decode, "its version is no whole number of 0 to 2^64 - 1".to_owned());
+        number.map(Some).ok_or_else(bad)
     }
 
     /// What a decoded value says: its own, or what its envelope holds.
@@ -273,7 +402,8 @@ mod tests {
 
     fn key(template: &str, key: &DecodedKey<'_>) -> Result<String, Bad> {
         let mut to = Vec::new();
-        Template::parse(template).unwrap().write("t", key, &mut to)?;
+        let sight = Sight { topic: "t", time_ms: 0, headers: &[("h", Some(b"x"))], key, value: None };
+        Template::parse(template).unwrap().write(&sight, &mut to)?;
         Ok(String::from_utf8(to).unwrap())
     }
 
@@ -286,11 +416,16 @@ mod tests {
         let json = DecodedKey::read(br#"{"id": 7, "at": {"x": "y"}}"#, KeyDecode::Json).unwrap();
         assert_eq!(key("u:{key.id}:{key.at.x}", &json).unwrap(), "u:7:y");
         assert_eq!(key("u:{key.nope}", &json).unwrap_err().0, Class::BadKey);
-        for bad in ["{", "}", "{key", "x}", "{value.id}", "{header.x}", "{key.}", "{}"] {
+        assert_eq!(key("{header.h}:{key.id}", &json).unwrap(), "x:7");
+        assert_eq!(key("{header.none}", &json).unwrap_err().0, Class::BadKey);
+        assert_eq!(key("{value.id}", &json).unwrap_err().0, Class::BadKey);
+        for bad in ["{", "}", "{key", "x}", "{value}", "{timestamp}", "{key.}", "{}"] {
             assert!(Template::parse(bad).is_err(), "{bad}");
         }
-        assert!(Template::parse("{key.id}").unwrap().check(KeyDecode::Utf8).is_err());
-        assert!(Template::parse("const").unwrap().check(KeyDecode::Utf8).is_err());
+        let check = |template: &str, is_indexed| Template::parse(template).unwrap().check(KeyDecode::Utf8, is_indexed);
+        assert!(check("{key.id}", false).is_err() && check("const", true).is_err());
+        assert!(check("{value.id}", false).unwrap_err().contains("index"));
+        assert!(check("{value.id}", true).is_ok() && check("{key}", false).is_ok());
     }
 
     #[test]
@@ -340,7 +475,9 @@ mod tests {
             mapping.fields(Datum::Json(json!(5)).whole(), &mut Vec::new(), |_, _| {}).unwrap_err().0,
             Class::Decode
         );
-        assert_eq!(mapping.deadline_ms(5), Some(10_005));
+        let key = DecodedKey::Bytes(b"k");
+        let sight = Sight { topic: "t", time_ms: 5, headers: &[], key: &key, value: None };
+        assert_eq!(mapping.deadline_ms(&sight), Ok(Some(10_005)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::datum::Datum;
 use crate::errors::Class;
 use crate::mapping::Bad;
 use apache_avro::Schema;
+use apache_avro::rabin::Rabin;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::schema::{Name, RecordField, RecordSchema, UnionSchema};
 use apache_avro::types::Value;
@@ -56,15 +57,98 @@ pub enum SchemaError {
     Broken(String),
 }
 
-/// Splits a value into the id of its schema and its bytes.
-pub fn split(bytes: &[u8], wire: Wire) -> Result<(u64, &[u8]), Bad> {
-    let id_bytes = if wire == Wire::Apicurio { 8 } else { 4 };
-    match bytes.split_first() {
+/// What names a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SchemaId {
+    /// Its number in a registry.
+    Number(u64),
+    /// Its number in all registries.
+    Guid(u128),
+    /// Its fingerprint: CRC-64-AVRO of its canonical form.
+    Fingerprint(u64),
+    /// Nothing: it is the only one.
+    Only,
+}
+
+impl SchemaId {
+    /// That of the schema in single objects.
+    pub fn fingerprint(text: &SchemaText) -> Result<Self, String> {
+        let (schema, _) = parsed(text)?;
+        let bytes = schema.fingerprint::<Rabin>().bytes;
+        let bytes = bytes.try_into().map_err(|_| "a fingerprint has 8 bytes".to_owned())?;
+        Ok(Self::Fingerprint(u64::from_le_bytes(bytes)))
+    }
+
+    /// Enough of it to tell it from others, for whoever looks at an entry.
+    pub fn short(self) -> u32 {
+        match self {
+            Self::Number(number) | Self::Fingerprint(number) => number as u32,
+            Self::Guid(number) => number as u32,
+            Self::Only => 0,
+        }
+    }
+}
+
+impl core::fmt::Display for SchemaId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Guid(number) => f.write_str(&uuid_text(*number)),
+            Self::Fingerprint(number) => write!(f, "{number:016x}"),
+            Self::Only => f.write_str("of the file"),
+        }
+    }
+}
+
+/// A UUID as it is written.
+pub(crate) fn uuid_text(number: u128) -> String {
+    let hex = format!("{number:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+/// Splits a value, or a key, into the id of its schema and its bytes.
+pub fn split<'r>(
+    bytes: &'r [u8],
+    wire: Wire,
+    headers: &[(&str, Option<&[u8]>)],
+    of_key: bool,
+) -> Result<(SchemaId, &'r [u8]), Bad> {
+    let bad = |text: &str| (Class::BadMagic, text.to_owned());
+    let prefixed = |id_bytes: usize| match bytes.split_first() {
         Some((0, rest)) if rest.len() >= id_bytes => {
             let (id, datum) = rest.split_at(id_bytes);
-            Ok((id.iter().fold(0, |id, byte| id << 8 | u64::from(*byte)), datum))
+            Ok((SchemaId::Number(big_endian(id) as u64), datum))
         }
-        _ => Err((Class::BadMagic, "it does not begin with a zero byte and the id of a schema".to_owned())),
+        _ => Err(bad("it does not begin with a zero byte and the id of a schema")),
+    };
+    let name = if of_key { "__key_schema_id" } else { "__value_schema_id" };
+    let header = || headers.iter().rev().find(|(known, _)| *known == name).and_then(|(_, id)| *id);
+    match wire {
+        Wire::Auto => header().map_or_else(|| prefixed(4), |id| Ok((header_id(id)?, bytes))),
+        Wire::Confluent => prefixed(4),
+        Wire::Apicurio => prefixed(8),
+        Wire::Header => Ok((header_id(header().ok_or_else(|| bad("no header has the id of its schema"))?)?, bytes)),
+        Wire::SingleObject => match bytes {
+            [0xC3, 0x01, rest @ ..] if rest.len() >= 8 => {
+                let (id, datum) = rest.split_at(8);
+                Ok((SchemaId::Fingerprint(u64::from_le_bytes(id.try_into().expect("eight bytes"))), datum))
+            }
+            _ => Err(bad("it is no single object of Avro")),
+        },
+        Wire::None => Ok((SchemaId::Only, bytes)),
+    }
+}
+
+fn big_endian(bytes: &[u8]) -> u128 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
+
+/// The id in a header: of 16 bytes behind a one, or of four behind a zero.
+fn header_id(header: &[u8]) -> Result<SchemaId, Bad> {
+    match header {
+        [1, id @ ..] if id.len() == 16 => Ok(SchemaId::Guid(big_endian(id))),
+        [0, id @ ..] if id.len() == 4 => Ok(SchemaId::Number(big_endian(id) as u64)),
+        _ => Err((Class::BadMagic, "the header with the id of its schema is none".to_owned())),
     }
 }
 
@@ -309,10 +393,12 @@ enum Known {
     Broken(String),
 }
 
-/// The schemas of one registry.
+/// The schemas of one registry, or of files.
 #[derive(Default)]
 pub struct Schemas {
-    by_id: HashMap<u64, Known>,
+    by_id: HashMap<SchemaId, Known>,
+    /// They come from files: there are no others.
+    is_closed: bool,
 }
 
 /// What came of looking for a schema.
@@ -328,9 +414,10 @@ pub enum Look<'s> {
 impl Schemas {
     /// The schema of an id.
     #[inline]
-    pub fn look(&self, id: u64, now_ms: u64) -> Look<'_> {
+    pub fn look(&self, id: SchemaId, now_ms: u64) -> Look<'_> {
         match self.by_id.get(&id) {
             Some(Known::Ready(reader)) => Look::Ready(reader),
+            None if self.is_closed => Look::Never((Class::UnknownSchema, format!("no file has schema {id}"))),
             None => Look::Wanted,
             // It may have been registered since.
             Some(Known::Unknown(then)) if now_ms.saturating_sub(*then) >= UNKNOWN_MS => Look::Wanted,
@@ -339,27 +426,34 @@ impl Schemas {
         }
     }
 
+    /// Takes one of a file. The error is about it.
+    pub fn put_own(&mut self, id: SchemaId, text: &SchemaText) -> Result<(), String> {
+        self.is_closed = true;
+        self.know(id, Known::Ready(Reader::parse(text)?));
+        Ok(())
+    }
+
     /// Takes one that was fetched.
-    pub fn put(&mut self, id: u64, text: &SchemaText) {
+    pub fn put(&mut self, id: SchemaId, text: &SchemaText) {
         self.know(id, Reader::parse(text).map_or_else(Known::Broken, Known::Ready));
     }
 
     /// Takes that it cannot be read with.
-    pub fn put_broken(&mut self, id: u64, reason: String) {
+    pub fn put_broken(&mut self, id: SchemaId, reason: String) {
         self.know(id, Known::Broken(reason));
     }
 
     /// Takes that nobody knows it, at that time.
-    pub fn put_unknown(&mut self, id: u64, now_ms: u64) {
+    pub fn put_unknown(&mut self, id: SchemaId, now_ms: u64) {
         self.know(id, Known::Unknown(now_ms));
     }
 
     /// Whether nobody knew it when it was last asked for.
-    pub fn was_unknown(&self, id: u64) -> bool {
+    pub fn was_unknown(&self, id: SchemaId) -> bool {
         matches!(self.by_id.get(&id), Some(Known::Unknown(_)))
     }
 
-    fn know(&mut self, id: u64, known: Known) {
+    fn know(&mut self, id: SchemaId, known: Known) {
         if self.by_id.len() >= MAX_SCHEMAS {
             self.by_id.clear();
         }
@@ -458,23 +552,42 @@ mod tests {
 
     #[test]
     fn ids_stand_before_values() {
-        assert_eq!(split(&[0, 0, 0, 1, 2, 9], Wire::Auto), Ok((258, &[9][..])));
-        assert_eq!(split(&[0, 0, 0, 0, 0, 0, 0, 1, 2, 9], Wire::Apicurio), Ok((258, &[9][..])));
+        let number = |id| SchemaId::Number(id);
+        assert_eq!(split(&[0, 0, 0, 1, 2, 9], Wire::Auto, &[], false), Ok((number(258), &[9][..])));
+        let long = [0, 0, 0, 0, 0, 0, 0, 1, 2, 9];
+        assert_eq!(split(&long, Wire::Apicurio, &[], false), Ok((number(258), &[9][..])));
+        let guid: Vec<u8> = (0..17).map(|n| if n == 0 { 1 } else { n }).collect();
+        let headers: &[(&str, Option<&[u8]>)] =
+            &[("__value_schema_id", Some(&guid)), ("__key_schema_id", Some(&[0, 0, 0, 1, 2]))];
+        let found = split(b"x", Wire::Auto, headers, false).unwrap();
+        assert_eq!(found, (SchemaId::Guid(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10), &b"x"[..]));
+        assert_eq!(found.0.to_string(), "01020304-0506-0708-090a-0b0c0d0e0f10");
+        assert_eq!(split(b"x", Wire::Header, headers, true), Ok((number(258), &b"x"[..])));
+        let object = [0xC3, 1, 8, 7, 6, 5, 4, 3, 2, 1, 9];
+        let fingerprint = SchemaId::Fingerprint(0x0102_0304_0506_0708);
+        assert_eq!(split(&object, Wire::SingleObject, &[], false), Ok((fingerprint, &[9][..])));
+        assert_eq!(split(b"x", Wire::None, &[], false), Ok((SchemaId::Only, &b"x"[..])));
+        for (bad, wire) in [(&object[..5], Wire::SingleObject), (&[1, 2], Wire::Header)] {
+            assert_eq!(split(bad, wire, &[], false).unwrap_err().0, Class::BadMagic);
+        }
         for bad in [&b""[..], &[1, 0, 0, 0, 1], &[0, 0, 0]] {
-            assert_eq!(split(bad, Wire::Confluent).unwrap_err().0, Class::BadMagic);
+            assert_eq!(split(bad, Wire::Confluent, &[], false).unwrap_err().0, Class::BadMagic);
         }
     }
 
     #[test]
     fn what_is_known_of_an_id() {
         let mut schemas = Schemas::default();
-        assert!(matches!(schemas.look(1, 0), Look::Wanted));
-        schemas.put(1, &text(USER));
-        schemas.put_unknown(2, 100);
-        schemas.put(3, &text("{"));
-        assert!(matches!(schemas.look(1, 0), Look::Ready(_)));
-        assert!(matches!(schemas.look(2, 100), Look::Never((Class::UnknownSchema, _))));
-        assert!(matches!(schemas.look(2, 100 + UNKNOWN_MS), Look::Wanted) && schemas.was_unknown(2));
-        assert!(matches!(schemas.look(3, 0), Look::Never((Class::Decode, _))));
+        assert!(matches!(schemas.look(SchemaId::Number(1), 0), Look::Wanted));
+        schemas.put(SchemaId::Number(1), &text(USER));
+        schemas.put_unknown(SchemaId::Number(2), 100);
+        schemas.put(SchemaId::Number(3), &text("{"));
+        assert!(matches!(schemas.look(SchemaId::Number(1), 0), Look::Ready(_)));
+        assert!(matches!(schemas.look(SchemaId::Number(2), 100), Look::Never((Class::UnknownSchema, _))));
+        assert!(
+            matches!(schemas.look(SchemaId::Number(2), 100 + UNKNOWN_MS), Look::Wanted)
+                && schemas.was_unknown(SchemaId::Number(2))
+        );
+        assert!(matches!(schemas.look(SchemaId::Number(3), 0), Look::Never((Class::Decode, _))));
     }
 }

@@ -101,4 +101,17 @@ pub struct FoundTopic {
     pub id: String,
     /// Its partitions from 0 on: first offset, and the one after the last.
     pub partitions: Vec<(i64, i64)>,
+    /// The first offset of the time asked for, by partition; empty if none was.
+    pub at_time: Vec<i64>,
+    /// How it is cleaned, if that was asked.
+    pub cleaning: Option<Cleaning>,
+}
+
+/// How a topic is cleaned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cleaning {
+    /// It keeps the last record of each key alone.
+    pub compacts: bool,
+    /// For so long it keeps tombstones then, ms; `None` where the brokers do not tell.
+    pub delete_retention_ms: Option<u64>,
 }

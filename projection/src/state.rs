@@ -1,6 +1,7 @@
 //! States of partitions and of a whole projection.
 
 use crate::errors::Class;
+use crate::schema::SchemaId;
 
 /// How far a partition is. Worse ones come later: a projection shows its worst one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +47,7 @@ pub enum Blocked {
     /// The schema of this id, of keys or of values, since then (ms of the engine's clock).
     Schema {
         /// The id.
-        id: u64,
+        id: SchemaId,
         /// Of keys.
         of_key: bool,
         /// Since when.
@@ -87,6 +88,18 @@ pub struct Partition {
     pub paused: bool,
     /// It is to be assigned anew: what is told of it until then comes from before.
     pub awaited: bool,
+    /// Where reading it began: below that is nothing of it.
+    pub start: i64,
+    /// All below that offset had been applied before it was read anew.
+    pub was_applied: i64,
+    /// Somebody moved it: what lies between was not read, or twice.
+    pub is_moved: bool,
+    /// All tombstones up to then were read, engine's ms; `None` = not known yet.
+    pub as_of_ms: Option<u64>,
+    /// It was at the end then, and followed.
+    pub followed: bool,
+    /// It lagged for so long that tombstones may have gone unread.
+    pub is_behind_horizon: bool,
 }
 
 impl Partition {
@@ -112,23 +125,46 @@ impl Partition {
     /// For how long it may lack something, ms; `None` before it has been at its end once.
     pub fn lag_ms(&self, now_ms: u64, connected: bool) -> Option<u64> {
         let ended = self.ended_ms?;
-        let follows = self.at_end && connected && self.blocked.is_none() && !self.paused;
-        Some(if follows { 0 } else { now_ms.saturating_sub(ended) })
+        Some(if self.follows(connected) { 0 } else { now_ms.saturating_sub(ended) })
     }
 
     /// Reads from there on, again.
     pub fn rewind(&mut self, offset: i64, target: i64) {
-        (self.next, self.applied, self.target) = (offset, offset, Some(target));
-        (self.at_end, self.pinned_ms, self.blocked) = (false, None, None);
+        self.was_applied = self.was_applied.max(self.applied);
+        self.seek(offset);
+        self.target = Some(target);
         self.rebuilding = self.live;
-        self.awaited = true;
+        (self.is_moved, self.as_of_ms, self.is_behind_horizon) = (false, None, false);
+    }
+
+    /// Goes on there.
+    pub fn seek(&mut self, offset: i64) {
+        (self.next, self.applied) = (offset, offset);
+        (self.at_end, self.pinned_ms, self.blocked) = (false, None, None);
+        (self.awaited, self.is_moved) = (true, true);
+    }
+
+    /// Whether being at the end means that nothing is missing.
+    pub fn follows(&self, connected: bool) -> bool {
+        self.at_end && connected && !self.paused && self.blocked.is_none()
+    }
+
+    /// Notes whether it lags for longer than tombstones are kept for. One that follows all the time between two calls does not.
+    pub fn watch_horizon(&mut self, now_ms: u64, retention_ms: Option<u64>, connected: bool) {
+        let follows = self.follows(connected);
+        let as_of_ms = self.as_of_ms.filter(|_| !(follows && self.followed)).unwrap_or(now_ms);
+        // Before the time is over: what is late by a look or two is late.
+        let most_ms = retention_ms.map_or(u64::MAX, |ms| ms / 10 * 8);
+        self.is_behind_horizon |= now_ms.saturating_sub(as_of_ms) > most_ms;
+        self.as_of_ms = Some(if follows { now_ms } else { as_of_ms });
+        self.followed = follows;
     }
 
     /// All below `next` was applied: whether that makes it live, or ends its rebuild. `open_txn_wait_ms`: for so long an end
     /// below the target is waited at, `None` = for ever. `connected`: being at the end still means that nothing is missing.
     pub fn advance(&mut self, now_ms: u64, open_txn_wait_ms: Option<u64>, connected: bool) {
         self.applied = self.next;
-        if self.at_end && connected && !self.paused && self.blocked.is_none() {
+        if self.follows(connected) {
             self.ended_ms = Some(now_ms);
         }
         let Some(target) = self.target else { return };

@@ -10,17 +10,23 @@ mod runner;
 use crate::clock::Clock;
 use crate::shared::Shared;
 use crate::web::projected::Route;
-use commands::projections::{Projection, Projections};
-use projection::config::{self, BeforeReady, Document};
+use commands::projections::{Projection, Projections, Terms};
+use projection::config::{self, BeforeReady, Document, Flush, LocalWrites, ReaderSchema};
+use projection::engine::Engine;
+use projection::schema::SchemaText;
 use std::sync::Arc;
 use storage::Db;
 
 /// What commands see of these projections; none has begun.
 pub fn boards(document: &Document) -> Projections {
     let board = |(name, config): (&String, &config::Projection)| {
-        let refuses = config.ready.before_ready == BeforeReady::Loading;
+        let terms = Terms {
+            refuses_before_ready: config.ready.before_ready == BeforeReady::Loading,
+            takes_writes: config.local_writes == LocalWrites::Overlay,
+            takes_flushes: config.flush == Flush::Rebuild,
+        };
         let description = board::describe(document, config);
-        Arc::new(Projection::new(name.clone(), Db(config.store.db), &config.prefix(), description, refuses))
+        Arc::new(Projection::new(name.clone(), Db(config.store.db), &config.prefix(), description, terms))
     };
     Projections::new(document.projections.iter().map(board).collect())
 }
@@ -52,6 +58,32 @@ pub fn start(document: Document, shared: &'static Shared, clock: &Clock, seed: u
     begun.map_err(|_| "projections could not be started".to_owned())?
 }
 
+/// The engine of a configuration, with the schemas of its files.
+#[cfg(feature = "kafka")]
+fn engine(config: config::Projection) -> Result<Engine, String> {
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read_to_string(path).map_err(|error| format!("schema_files: {}: {error}", path.display()))
+    };
+    let texts = |paths: &[std::path::PathBuf], reader: Option<SchemaText>| {
+        let text = |path| {
+            let reader = reader.clone().map(Box::new);
+            Ok(SchemaText { text: read(path)?, references: Vec::new(), reader })
+        };
+        paths.iter().map(text).collect::<Result<Vec<_>, String>>()
+    };
+    let reader = match &config.value.reader {
+        Some(ReaderSchema::File { file }) => Some(SchemaText { text: read(file)?, ..SchemaText::default() }),
+        _ => None,
+    };
+    let (keys, values) = (texts(&config.key.schema_files, None)?, texts(&config.value.schema_files, reader)?);
+    let mut engine = Engine::new(config);
+    engine
+        .know(true, &keys)
+        .and_then(|()| engine.know(false, &values))
+        .map_err(|error| format!("schema_files: {error}"))?;
+    Ok(engine)
+}
+
 #[cfg(not(feature = "kafka"))]
 fn begin(_: Document, _: &'static Shared, _: &Clock, _: u64) -> Result<(), String> {
     Err("projections: this build has no client for Kafka (feature `kafka`)".to_owned())
@@ -73,7 +105,12 @@ fn begin(document: Document, shared: &'static Shared, clock: &Clock, seed: u64) 
         let source = Kafka::new(&name, cluster, &config.source.topics).map_err(told)?;
         let probe = Probe::new(cluster).map_err(told)?;
         let (answers, inbox) = mpsc::channel();
-        let looks = look::start(&name, probe, config.source.topics.clone(), answers.clone()).map_err(told)?;
+        let start_ms = match config.source.start {
+            config::Start::Time(time_ms) => Some(time_ms),
+            _ => None,
+        };
+        let topics = look::Topics { names: config.source.topics.clone(), start_ms };
+        let looks = look::start(&name, probe, topics, answers.clone()).map_err(told)?;
         let registry = |name: &Option<String>| name.as_ref().map(|name| document.registries[name].clone());
         let registries = registry::Registries {
             keys: registry(&config.key.registry),
@@ -109,7 +146,8 @@ fn begin(document: Document, shared: &'static Shared, clock: &Clock, seed: u64) 
             schema_pause,
             schema_grace,
         };
-        runner::start(&name, config, parts).map_err(told)?;
+        let engine = engine(config).map_err(told)?;
+        runner::start(&name, engine, parts).map_err(told)?;
     }
     Ok(())
 }

@@ -58,7 +58,7 @@ pub use loading::{Fill, Filled, Granted, Lifetimes, Loading};
 pub use loads::{Denied, Failure, OnFail};
 pub use memory::good_size;
 pub use policy::Policy;
-pub use project::{Applied, Change};
+pub use project::{Applied, Change, Projected, Rank};
 pub use revoke::{Mode, Overflow, Refused, Selector};
 pub use scan::Position;
 pub use side::{Bulkhead, LoadKey, Loaded, Terms, Wake, Woken};

@@ -25,6 +25,36 @@ pub enum Change<'a> {
     Delete,
 }
 
+/// A change, and the record that makes it.
+#[derive(Clone, Debug)]
+pub struct Projected<'a> {
+    /// What it makes of its key.
+    pub change: Change<'a>,
+    /// The record.
+    pub from: Provenance,
+    /// Of records of one key the highest version wins, whichever comes last; `None` = the last one does.
+    pub version: Option<u64>,
+    /// Nothing is written where there is no entry.
+    pub is_held: bool,
+}
+
+impl<'a> Projected<'a> {
+    /// One that is ordered by its offset alone.
+    pub fn new(change: Change<'a>, from: Provenance) -> Self {
+        Self { change, from, version: None, is_held: false }
+    }
+}
+
+/// The place of a record among those of one key that have versions: the same on every server and in every order of arrival.
+pub type Rank = (u64, u16, u32, u64);
+
+impl Provenance {
+    /// Its record's place among those of its key.
+    pub fn rank(&self, version: u64) -> Rank {
+        (version, self.source, self.partition, self.offset)
+    }
+}
+
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
@@ -37,6 +67,10 @@ pub enum Applied {
     Same,
     /// The entry was made of a later record, and stays.
     Older,
+    /// The entry was made of a record of a higher version, and stays.
+    Lower,
+    /// There is no entry, and none was to be made yet.
+    Held,
     /// The entry is gone.
     Deleted,
     /// There was none, and is none.
@@ -46,16 +80,8 @@ pub enum Applied {
 impl Access<'_> {
     /// Applies a change that a record of a log makes, in one step. Of one partition of one source, later offsets win, so
     /// that what is read again changes nothing.
-    pub fn project(
-        &mut self,
-        db: Db,
-        kh: KeyHash,
-        key: &[u8],
-        change: Change<'_>,
-        from: &Provenance,
-        cx: &Cx,
-    ) -> Applied {
-        self.one(db, kh, key, cx, |slot| slot.project(change, from))
+    pub fn project(&mut self, db: Db, kh: KeyHash, key: &[u8], record: Projected<'_>, cx: &Cx) -> Applied {
+        self.one(db, kh, key, cx, |slot| slot.project(record))
     }
 
     /// Writes an entry beside the log, if there is none; the log's next record of its key replaces it. Whether it was written.
@@ -72,14 +98,14 @@ impl Access<'_> {
         self.one(db, kh, key, cx, |slot| {
             let is_free = !slot.is_live();
             if is_free {
-                slot.project(Change::Put { value, deadline: None }, from);
+                slot.project(Projected::new(Change::Put { value, deadline: None }, *from));
             }
             is_free
         })
     }
 
-    /// Goes on with a walk over the keys with this prefix: removes those that were projected before the generation, or
-    /// written beside the log; all that were projected if there is none. Looks at about `wanted` keys; gives how many it removed, and where to go on.
+    /// Goes on with a walk over the keys with this prefix, which are a projection's: removes those that were projected before
+    /// the generation, or written beside the log; all of them if there is none. Looks at about `wanted` keys; gives how many it removed, and where to go on.
     pub fn drop_projected(
         &mut self,
         db: Db,
@@ -93,7 +119,7 @@ impl Access<'_> {
         let is_past = |record: Record<'_>| {
             let past =
                 |from: Provenance| from.is_local() || generation.is_none_or(|now| is_older(from.generation, now));
-            record.ext().provenance().is_some_and(past)
+            record.ext().provenance().is_none_or(past)
         };
         let mut past: Vec<Box<[u8]>> = Vec::new();
         let next = self.walk_records(db, from, wanted, cx, |record| {
@@ -123,7 +149,8 @@ impl LiveRef<'_> {
 }
 
 impl Slot<'_> {
-    fn project(self, change: Change<'_>, from: &Provenance) -> Applied {
+    fn project(self, record: Projected<'_>) -> Applied {
+        let Projected { change, from, version, is_held } = record;
         let (cx, known) = match &self {
             Self::Live(live) => (live.target.cx, live.provenance()),
             Self::Vacant(vacant) => (vacant.target.cx, None),
@@ -132,17 +159,25 @@ impl Slot<'_> {
         match (&self, known.filter(same_log)) {
             (Self::Live(_), Some(known)) if from.offset < known.offset => return Applied::Older,
             (Self::Live(_), Some(known)) if (from.offset, from.mapping) == (known.offset, known.mapping) => {
-                self.confirm(from);
+                self.confirm(&from);
                 return Applied::Same;
             }
             _ => {}
+        }
+        if let (Some(version), Self::Live(live)) = (version, &self)
+            && known.zip(live.version()).is_some_and(|(known, other)| known.rank(other) > from.rank(version))
+        {
+            return Applied::Lower;
         }
         let (value, deadline) = match change {
             Change::Put { value, deadline } if !is_past(deadline, cx) => (value, deadline),
             _ => return if self.delete() { Applied::Deleted } else { Applied::Absent },
         };
+        if is_held && !self.is_live() {
+            return Applied::Held;
+        }
         let other = self.is_live() && !known.is_some_and(|known| same_log(&known));
-        self.put_projected(value, deadline, from);
+        self.put_projected(value, deadline, &from, version);
         Applied::Written { other }
     }
 
@@ -153,12 +188,23 @@ impl Slot<'_> {
         }
     }
 
-    fn put_projected(self, value: NewValue<'_>, deadline: Option<Millis>, from: &Provenance) {
-        let ext = OwnedExt { provenance: Some(*from), ..OwnedExt::default() };
+    fn put_projected(self, value: NewValue<'_>, deadline: Option<Millis>, from: &Provenance, version: Option<u64>) {
+        let validator = version.map_or_else(Box::default, |version| Box::from(version.to_le_bytes()));
+        let ext = OwnedExt { provenance: Some(*from), validator, ..OwnedExt::default() };
         match self {
-            Self::Live(live) if live.provenance().is_some() => live.overwrite_projected(value, deadline, from, &ext),
+            // A version may lie where there was none.
+            Self::Live(live) if live.provenance().is_some() && version.is_none() && live.version().is_none() => {
+                live.overwrite_projected(value, deadline, from, &ext);
+            }
             slot => slot.put_whole(value, deadline, ext),
         }
+    }
+}
+
+impl LiveRef<'_> {
+    /// The version of the record that it was made of, if records have some; it lies where others have their validator.
+    fn version(&self) -> Option<u64> {
+        self.record().ext().validator().try_into().ok().map(u64::from_le_bytes)
     }
 }
 
@@ -191,7 +237,7 @@ mod tests {
 
     fn put(access: &mut Access<'_>, key: &[u8], text: &[u8], deadline: Option<u64>, from: &Provenance) -> Applied {
         let change = Change::Put { value: NewValue::Bytes(text), deadline: deadline.map(Millis) };
-        access.project(Db(0), access.hash(key), key, change, from, &Cx::at(100))
+        access.project(Db(0), access.hash(key), key, Projected::new(change, *from), &Cx::at(100))
     }
 
     fn value(access: &mut Access<'_>, key: &[u8]) -> Option<Vec<u8>> {
@@ -210,7 +256,8 @@ mod tests {
         assert_eq!(put(&mut access, b"k", b"4", None, &from(0, 4, 0)), Applied::Older);
         assert_eq!(put(&mut access, b"k", b"5 again", None, &from(0, 5, 1)), Applied::Same);
         let delete = |access: &mut Access<'_>, offset| {
-            access.project(Db(0), access.hash(b"k"), b"k", Change::Delete, &from(0, offset, 0), &Cx::at(100))
+            let record = Projected::new(Change::Delete, from(0, offset, 0));
+            access.project(Db(0), access.hash(b"k"), b"k", record, &Cx::at(100))
         };
         assert_eq!(delete(&mut access, 3), Applied::Older);
         assert_eq!(value(&mut access, b"k").as_deref(), Some(&b"5"[..]));
@@ -222,6 +269,48 @@ mod tests {
         assert_eq!(value(&mut access, b"k"), None);
         drop(access);
         store.invariants();
+    }
+
+    /// With versions the highest one wins, whatever the order; equal ones are told apart by their places.
+    #[test]
+    fn higher_versions_win() {
+        // Two partitions, and versions that do not follow their offsets.
+        let records: [(u32, u64, u64); 4] = [(0, 0, 5), (0, 1, 1), (1, 0, 3), (1, 1, 5)];
+        for order in [[0, 1, 2, 3], [2, 3, 0, 1], [0, 2, 1, 3], [2, 0, 3, 1], [0, 2, 3, 1], [2, 0, 1, 3]] {
+            let store = Store::new(Layout::new(4, [1; 4]));
+            let mut participant = store.join();
+            let mut access = participant.batch();
+            for at in order {
+                let (partition, offset, version) = records[at];
+                let text = format!("{partition}-{offset}");
+                let change = Change::Put { value: NewValue::Bytes(text.as_bytes()), deadline: None };
+                let record = Projected { version: Some(version), ..Projected::new(change, from(partition, offset, 0)) };
+                access.project(Db(0), access.hash(b"k"), b"k", record, &Cx::at(100));
+            }
+            assert_eq!(value(&mut access, b"k").as_deref(), Some(&b"1-1"[..]), "{order:?}");
+            let late = Projected { version: Some(4), ..Projected::new(Change::Delete, from(0, 9, 0)) };
+            let applied = access.project(Db(0), access.hash(b"k"), b"k", late, &Cx::at(100));
+            assert_eq!((applied, value(&mut access, b"k").is_some()), (Applied::Lower, true));
+            drop(access);
+            store.invariants();
+        }
+    }
+
+    /// What is held back is written where there is an entry only.
+    #[test]
+    fn held_changes_make_no_entry() {
+        let store = Store::new(Layout::new(4, [1; 4]));
+        let mut participant = store.join();
+        let mut access = participant.batch();
+        let held = |access: &mut Access<'_>, text: &'static [u8], offset| {
+            let change = Change::Put { value: NewValue::Bytes(text), deadline: None };
+            let record = Projected { is_held: true, ..Projected::new(change, from(0, offset, 0)) };
+            access.project(Db(0), access.hash(b"k"), b"k", record, &Cx::at(100))
+        };
+        assert_eq!((held(&mut access, b"a", 1), value(&mut access, b"k")), (Applied::Held, None));
+        put(&mut access, b"k", b"b", None, &from(0, 2, 0));
+        assert_eq!(held(&mut access, b"c", 3), Applied::Written { other: false });
+        assert_eq!(value(&mut access, b"k").as_deref(), Some(&b"c"[..]));
     }
 
     #[test]

@@ -414,6 +414,7 @@ fn flush(call: &mut Call<'_, '_>, databases: &[Db]) -> Result<(), Error> {
         return Err(Error::SYNTAX);
     }
     call.store.flush(databases);
+    call.node.projections.emptied(databases)?;
     call.reply.ok();
     Ok(())
 }

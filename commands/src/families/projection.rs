@@ -1,5 +1,6 @@
 //! Projections: Kafka topics as keyspaces.
 
+mod seek;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -103,10 +104,24 @@ pub const COMMANDS: &[Command] = &[
         group: Group::Projection,
         since: "1.0.0",
         complexity: "O(1)",
-        summary: "Reads all topics of a projection anew; what is not in them any more goes at the end.",
-        usage: "name [SWEEP]",
+        summary: "Reads all topics of a projection anew; what is not in them any more goes at the end, with SHADOW all changes come at the end.",
+        usage: "name [SWEEP | SHADOW]",
         subcommands: &[],
         run: rebuild,
+    },
+    Command {
+        name: "projection.seek",
+        wire_id: 461,
+        arity: 4,
+        keys: Keys::NONE,
+        flags: Flags::ADMIN.and(Flags::BLOCKING).and(Flags::NOSCRIPT).and(Flags::LOADING),
+        group: Group::Projection,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Goes on at another offset of a partition and returns it; a rebuild mends what was passed over.",
+        usage: "name partition (offset | BEGINNING | END | @milliseconds)",
+        subcommands: &[],
+        run: seek::seek,
     },
     Command {
         name: "projection.skip",

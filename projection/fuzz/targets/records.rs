@@ -6,8 +6,9 @@
 use libfuzzer_sys::fuzz_target;
 use projection::config;
 use projection::engine::{Engine, Mutation};
+use projection::filter::Filter;
 use projection::mapping::Template;
-use projection::schema::{Reader, SchemaText};
+use projection::schema::{Reader, SchemaId, SchemaText};
 use projection::source::{Event, FoundTopic, RawRecord};
 use serde_json::json;
 use std::sync::Once;
@@ -35,10 +36,11 @@ fuzz_target!(|bytes: &[u8]| {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| projection::schema::limit_allocations(1 << 20));
     let Some((how, bytes)) = bytes.split_first() else { return };
-    match *how as usize % (FORMS.len() + 2) {
+    let forms = FORMS.len();
+    match *how as usize % (2 * forms + 2) {
         0 => schemas(bytes),
-        1 => templates(bytes),
-        form => records(FORMS[form - 2], bytes),
+        1 => texts(bytes),
+        form => records(FORMS[(form - 2) % forms], form - 2 >= forms, bytes),
     }
 });
 
@@ -55,26 +57,36 @@ fn schemas(bytes: &[u8]) {
     }
 }
 
-fn templates(bytes: &[u8]) {
+/// What operators write: templates and filters.
+fn texts(bytes: &[u8]) {
     let Ok(text) = core::str::from_utf8(bytes) else { return };
+    let _ = Filter::parse(text);
     if let Ok(template) = Template::parse(text) {
         assert!(template.prefix().len() <= text.len());
     }
 }
 
-fn records((key, value, form, envelope): (&str, &str, &str, &str), bytes: &[u8]) {
-    let config = json!({
+fn records((key, value, form, envelope): (&str, &str, &str, &str), has_rules: bool, bytes: &[u8]) {
+    let mut config = json!({
         "source": {"kafka": "k", "topics": ["t"]}, "key": {"decode": key, "template": "p:{key}"},
         "value": {"decode": value}, "store": {"as": form, "nested": "dot"}, "envelope": envelope,
         "errors": {"poison_key": "delete"},
     });
+    if has_rules {
+        let rules = json!({
+            "key": {"decode": key, "template": "p:{value.text}{header.h}", "index": true},
+            "filter": {"where": "value.id != 3 and not (key.id in ('a', 1) or header.h == null)"},
+            "ttl": {"from": "value.at", "after": "1h"}, "conflict": {"by": "header.h"}, "errors": {"poison_key": "error"},
+        });
+        config.as_object_mut().expect("a mapping").extend(rules.as_object().expect("a mapping").clone());
+    }
     let config: config::Projection = serde_json::from_value(config).expect("a configuration");
     let mut engine = Engine::new(config);
-    engine.found(0, &FoundTopic { id: "a".to_owned(), partitions: vec![(0, 100)] });
+    engine.found(0, &FoundTopic { id: "a".to_owned(), partitions: vec![(0, 100)], ..FoundTopic::default() });
     let schema = SchemaText { text: SCHEMA.to_owned(), ..SchemaText::default() };
     for of_key in [false, true] {
         // The id that the inputs most often have.
-        engine.schema(0, of_key, Ok(&schema), 0, 0);
+        engine.schema(SchemaId::Number(0), of_key, Ok(&schema), 0, 0);
     }
     let (mut rest, mut offset) = (bytes, 0);
     while let Some((cut, after)) = rest.split_first() {
@@ -82,8 +94,10 @@ fn records((key, value, form, envelope): (&str, &str, &str, &str), bytes: &[u8])
         rest = after;
         let (key, value) = record.split_at(record.len() / 3);
         let value = Some(value).filter(|_| cut % 16 > 0);
-        let record =
-            RawRecord { topic: 0, partition: 0, offset, time_ms: i64::from(*cut) - 3, key: Some(key), value, headers: &[] };
+        let number = cut.to_string();
+        let headers: &[(&str, Option<&[u8]>)] = &[("h", Some(number.as_bytes())), ("__key_schema_id", Some(&key[key.len() / 2..]))];
+        let headers = &headers[..usize::from(cut % 3)];
+        let record = RawRecord { topic: 0, partition: 0, offset, time_ms: i64::from(*cut) - 3, key: Some(key), value, headers };
         engine.tell(Event::Record(record), 0, 0);
         engine.wishes();
         offset += 1;

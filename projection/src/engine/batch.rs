@@ -1,5 +1,6 @@
 //! Changes gathered from records, in one buffer: no allocation per record.
 
+use super::held::Hold;
 use crate::mapping::Bad;
 use core::ops::Range;
 use storage::{Millis, Provenance};
@@ -18,8 +19,16 @@ pub struct Batch {
 struct Gathered {
     key: Range<usize>,
     drawn: Drawn,
-    deadline: Option<Millis>,
-    from: Provenance,
+    about: About,
+}
+
+/// What goes with a change.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About {
+    pub deadline: Option<Millis>,
+    pub version: Option<u64>,
+    pub hold: Hold,
+    pub from: Provenance,
 }
 
 /// What becomes of a key.
@@ -40,6 +49,10 @@ pub struct Op<'b> {
     pub mutation: Mutation<'b>,
     /// When that ends.
     pub deadline: Option<Millis>,
+    /// The record's version, where records of a key have some.
+    pub version: Option<u64>,
+    /// Whether it waits for the end of a rebuild.
+    pub hold: Hold,
     /// The record it was made of.
     pub from: Provenance,
 }
@@ -102,8 +115,10 @@ impl Batch {
                 Drawn::Text(text) => Mutation::Text(&self.bytes[text.clone()]),
                 Drawn::Fields(pairs) => Mutation::Fields(Fields { batch: self, from: pairs.start, to: pairs.end }),
             },
-            deadline: op.deadline,
-            from: op.from,
+            deadline: op.about.deadline,
+            version: op.about.version,
+            hold: op.about.hold,
+            from: op.about.from,
         })
     }
 
@@ -139,8 +154,13 @@ impl Batch {
         Ok(Drawn::Fields(start..self.pairs.len()))
     }
 
-    pub(super) fn end(&mut self, key: Range<usize>, drawn: Drawn, deadline: Option<Millis>, from: Provenance) {
-        self.ops.push(Gathered { key, drawn, deadline, from });
+    pub(super) fn end(&mut self, key: Range<usize>, drawn: Drawn, about: About) {
+        self.ops.push(Gathered { key, drawn, about });
+    }
+
+    /// The bytes of what was written.
+    pub(super) fn part(&self, written: Range<usize>) -> &[u8] {
+        &self.bytes[written]
     }
 
     /// Forgets all; keeps the room, but for what a burst of long values took.

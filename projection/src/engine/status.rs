@@ -43,6 +43,8 @@ pub struct Status {
     pub lag_ms: u64,
     /// Counts since the start.
     pub counts: Counts,
+    /// What it remembers beside its entries, by name.
+    pub kept: Vec<(&'static str, u64)>,
     /// Words for what is not as it should be.
     pub flags: Vec<&'static str>,
     /// What went wrong last; empty = nothing.
@@ -86,6 +88,8 @@ impl Engine {
             (partitions.iter().any(|partition| partition.pinned), "pinned"),
             (is_ready && state == State::Rebuilding, "rebuilding"),
             (expands, "expanding"),
+            (states.values().any(|partition| partition.is_moved), "seeked"),
+            (states.values().any(|partition| partition.is_behind_horizon), "horizon"),
             (
                 self.topics.iter().any(|topic| topic.incarnation.as_ref().is_some_and(|(id, _)| id.is_empty())),
                 "no_topic_id",
@@ -101,6 +105,13 @@ impl Engine {
             lag_ms,
             partitions,
             counts: self.counts,
+            kept: vec![
+                ("held_keys", self.held.len() as u64),
+                ("held_bytes", self.held.bytes() as u64),
+                ("index_bytes", self.index.bytes() as u64),
+                ("deleted_versions", self.graves.len() as u64),
+                ("poisoned_keys", self.poisoned.len() as u64),
+            ],
             flags: flags.into_iter().filter_map(|(holds, word)| holds.then_some(word)).collect(),
             last_error: self.last_error.clone(),
         }

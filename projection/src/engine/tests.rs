@@ -1,10 +1,14 @@
 //! The engine fed with lists of events, against a fold of the log.
 
+mod rules;
+
 use super::*;
+use crate::schema::{SchemaError, SchemaText};
+use crate::source::FoundTopic;
 use crate::state::State;
 use serde_json::json;
 use std::collections::BTreeMap;
-use storage::{Access, Applied, Change, Cx, Db, Layout, NewValue, Store};
+use storage::{Access, Applied, Change, Cx, Db, Layout, NewValue, Projected, Store};
 
 /// An engine and the store it writes to, applied as the server does.
 struct Run {
@@ -24,7 +28,7 @@ fn config(more: serde_json::Value) -> Projection {
 }
 
 fn found(id: &str, partitions: &[(i64, i64)]) -> FoundTopic {
-    FoundTopic { id: id.to_owned(), partitions: partitions.to_vec() }
+    FoundTopic { id: id.to_owned(), partitions: partitions.to_vec(), ..FoundTopic::default() }
 }
 
 fn record<'r>(partition: i32, offset: i64, key: &'r str, value: Option<&'r str>) -> Event<'r> {
@@ -58,26 +62,13 @@ impl Run {
 
     fn apply(&mut self) {
         let batch = self.engine.take();
-        let conflicts = self.with(|access, store, cx| {
-            let mut conflicts = 0;
-            for op in batch.iter() {
-                let hash = match op.mutation {
-                    Mutation::Fields(fields) => Some(store.new_hash(fields.iter())),
-                    _ => None,
-                };
-                let change = match (&hash, op.mutation) {
-                    (Some(hash), _) => Change::Put { value: hash.as_new(), deadline: op.deadline },
-                    (None, Mutation::Text(text)) => Change::Put { value: NewValue::Bytes(text), deadline: op.deadline },
-                    _ => Change::Delete,
-                };
-                let applied = access.project(Db(0), access.hash(op.key), op.key, change, &op.from, cx);
-                conflicts += u64::from(applied == Applied::Written { other: true });
-            }
-            conflicts
-        });
+        let conflicts = self.apply_batch(&batch);
         self.engine.applied(batch, conflicts, self.now_ms);
         for wish in self.engine.wishes() {
             if let Wish::Sweep(generation) = wish {
+                for batch in core::mem::take(self.engine.held()).into_batches(64) {
+                    self.apply_batch(&batch);
+                }
                 self.with(|access, _, cx| {
                     let mut from = Some(storage::Position::START);
                     while let Some(at) = from {
@@ -87,6 +78,38 @@ impl Run {
             }
             self.wishes.push(wish);
         }
+    }
+
+    /// Applies a batch as the server does. Gives how many entries were written over those from elsewhere.
+    fn apply_batch(&mut self, batch: &Batch) -> u64 {
+        let mut conflicts = 0;
+        for op in batch.iter() {
+            if op.hold == Hold::Always {
+                self.engine.held().keep(&op);
+                continue;
+            }
+            self.engine.held().forget(op.key);
+            let applied = self.with(|access, store, cx| {
+                let hash = match op.mutation {
+                    Mutation::Fields(fields) => Some(store.new_hash(fields.iter())),
+                    _ => None,
+                };
+                let change = match (&hash, op.mutation) {
+                    (Some(hash), _) => Change::Put { value: hash.as_new(), deadline: op.deadline },
+                    (None, Mutation::Text(text)) => Change::Put { value: NewValue::Bytes(text), deadline: op.deadline },
+                    _ => Change::Delete,
+                };
+                let is_held = op.hold == Hold::IfAbsent;
+                let record = Projected { change, from: op.from, version: op.version, is_held };
+                access.project(Db(0), access.hash(op.key), op.key, record, cx)
+            });
+            match applied {
+                Applied::Held => self.engine.held().keep(&op),
+                Applied::Written { other: true } | Applied::Lower => conflicts += 1,
+                _ => {}
+            }
+        }
+        conflicts
     }
 
     fn dump(&mut self) -> BTreeMap<String, String> {
@@ -211,7 +234,7 @@ fn what_was_on_its_way_is_not_taken() {
     run.apply();
     let all = entries(&[("u:x", "1"), ("u:y", "2"), ("u:z", "3")]);
     assert_eq!((run.dump(), run.state()), (all.clone(), State::Live));
-    run.engine.rebuild_all();
+    run.engine.rebuild_all(false);
     run.engine.tell(record(0, 3, "z", Some("3")), 0, 0);
     for offset in [0, 2, 3] {
         let (key, value) = [("x", "1"), ("y", "{"), ("y", "2"), ("z", "3")][offset];
@@ -236,7 +259,7 @@ fn sweeps_leave_later_generations_alone() {
     run.engine.found(0, &found("a", &[(0, 1)]));
     run.tell(record(0, 0, "x", Some("1")));
     run.apply();
-    run.engine.rebuild_all();
+    run.engine.rebuild_all(false);
     run.tell(record(0, 0, "x", Some("1")));
     run.apply();
     assert_eq!(run.engine.generation, 1);
@@ -245,7 +268,7 @@ fn sweeps_leave_later_generations_alone() {
     assert_eq!(run.dump(), entries(&[("u:x", "1")]));
     run.engine.set_paused(None, true);
     run.engine.wishes();
-    run.engine.rebuild_all();
+    run.engine.rebuild_all(false);
     let wishes = run.engine.wishes();
     assert_eq!(wishes[..2], [Wish::Assign((0, 0), 0), Wish::Pause((0, 0))], "what is paused stays so");
 }
@@ -390,14 +413,17 @@ fn a_missing_schema_holds_its_partition_back_and_nothing_is_lost() {
     run.tell(avro(0, 1, &value[..]));
     run.tell(end(0, 2));
     run.grant();
-    assert_eq!(core::mem::take(&mut run.wishes), [Wish::Pause((0, 0)), Wish::Schema { id: 7, of_key: false }]);
+    assert_eq!(
+        core::mem::take(&mut run.wishes),
+        [Wish::Pause((0, 0)), Wish::Schema { id: SchemaId::Number(7), of_key: false }]
+    );
     run.apply();
-    assert_eq!((run.state(), run.engine.wanted_schemas()), (State::BlockedSchema, vec![(7, false)]));
-    run.engine.schema(7, false, Err(SchemaError::Outage("down".to_owned())), 10, 1000);
-    run.engine.schema(7, false, Err(SchemaError::Unknown), 20, 1000);
+    assert_eq!((run.state(), run.engine.wanted_schemas()), (State::BlockedSchema, vec![(SchemaId::Number(7), false)]));
+    run.engine.schema(SchemaId::Number(7), false, Err(SchemaError::Outage("down".to_owned())), 10, 1000);
+    run.engine.schema(SchemaId::Number(7), false, Err(SchemaError::Unknown), 20, 1000);
     assert_eq!((run.state(), run.engine.wishes()), (State::BlockedSchema, vec![]));
     let text = SchemaText { text: USER.to_owned(), ..SchemaText::default() };
-    run.engine.schema(7, false, Ok(&text), 30, 1000);
+    run.engine.schema(SchemaId::Number(7), false, Ok(&text), 30, 1000);
     assert_eq!(run.engine.wishes(), [Wish::Resume((0, 0), 0)]);
     run.tell(avro(0, 0, &value[..]));
     run.tell(avro(0, 1, &value[..]));
@@ -427,7 +453,7 @@ fn a_schema_that_stays_unknown_is_poison_after_a_while() {
     };
     run.tell(event());
     run.engine.wishes();
-    run.engine.schema(7, false, Err(SchemaError::Unknown), 1000, 1000);
+    run.engine.schema(SchemaId::Number(7), false, Err(SchemaError::Unknown), 1000, 1000);
     assert_eq!(run.engine.wishes(), [Wish::Resume((0, 0), 0)]);
     run.tell(event());
     run.apply();
@@ -496,7 +522,7 @@ fn the_keyspace_is_the_fold_of_the_log() {
             run.apply();
             assert_eq!((run.dump(), run.state()), (fold.clone(), State::Live), "seed {seed}, pass {pass}");
             match pass {
-                0 => run.engine.rebuild_all(),
+                0 => run.engine.rebuild_all(false),
                 _ => run.engine.partitions.values_mut().for_each(|p| {
                     p.rewind(draw(7, 1 + p.log.1 as u64) as i64, p.log.1);
                     p.awaited = false;

@@ -1,7 +1,7 @@
 //! Looks at the topics of a projection, again and again: whether they are there, which they are, where they end.
 
 use super::runner::Answer;
-use projection::consumer::{Looked, Probe};
+use projection::consumer::{Looked, Probe, Want};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -13,21 +13,70 @@ const PAUSE: Duration = Duration::from_secs(2);
 const SHORT_PAUSE: Duration = Duration::from_millis(200);
 /// Longest wait for an answer.
 const WAIT: Duration = Duration::from_secs(5);
+/// Looks between two questions for how a topic is cleaned.
+const LOOKS_PER_CLEANING: u32 = 30;
 
-/// Begins; each message asks for a look before its time. It ends with its sender.
-pub fn start(name: &str, probe: Probe, topics: Vec<String>, answers: Sender<Answer>) -> Result<Sender<()>, String> {
+/// What is looked for.
+pub struct Topics {
+    /// Their names.
+    pub names: Vec<String>,
+    /// The time at which reading is to begin, ms since the epoch.
+    pub start_ms: Option<i64>,
+}
+
+/// Where a time is asked for: the topic by its place, its partition, ms since the epoch, and the ticket of who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeAsked {
+    /// The topic, by its place in the configuration.
+    pub topic: usize,
+    /// Its partition.
+    pub partition: i32,
+    /// Ms since the epoch.
+    pub time_ms: i64,
+    /// Who asks.
+    pub ticket: u64,
+}
+
+/// Begins; each message asks for a look before its time, or where a time is. It ends with its sender.
+pub fn start(
+    name: &str,
+    probe: Probe,
+    topics: Topics,
+    answers: Sender<Answer>,
+) -> Result<Sender<Option<TimeAsked>>, String> {
     let (sender, asked) = channel();
     let thread = thread::Builder::new().name(format!("look-{name}"));
     let spawned: io::Result<_> = thread.spawn(move || run(&probe, &topics, &answers, &asked));
     spawned.map(|_| sender).map_err(|error| error.to_string())
 }
 
-fn run(probe: &Probe, topics: &[String], answers: &Sender<Answer>, asked: &Receiver<()>) {
+/// Answers where a time is.
+fn find_time(probe: &Probe, topics: &Topics, asked: TimeAsked) -> Answer {
+    let want = Want { time_ms: Some(asked.time_ms), cleaning: false };
+    let found = match probe.look(&topics.names[asked.topic], want, WAIT) {
+        Looked::Found(found) => {
+            found.at_time.get(asked.partition as usize).copied().ok_or("no such partition".to_owned())
+        }
+        Looked::Missing(reason) | Looked::Down(reason) => Err(reason),
+    };
+    Answer::Time(asked, found)
+}
+
+fn run(probe: &Probe, topics: &Topics, answers: &Sender<Answer>, asked: &Receiver<Option<TimeAsked>>) {
+    let mut looks = vec![0_u32; topics.names.len()];
     loop {
         let mut all_found = true;
-        for (number, topic) in topics.iter().enumerate() {
-            let answer = match probe.look(topic, WAIT) {
-                Looked::Found(found) => Answer::Found(number, found),
+        for (number, topic) in topics.names.iter().enumerate() {
+            let is_first = looks[number] == 0;
+            let want = Want {
+                time_ms: topics.start_ms.filter(|_| is_first),
+                cleaning: looks[number].is_multiple_of(LOOKS_PER_CLEANING),
+            };
+            let answer = match probe.look(topic, want, WAIT) {
+                Looked::Found(found) => {
+                    looks[number] = looks[number].wrapping_add(1);
+                    Answer::Found(number, found)
+                }
                 Looked::Missing(reason) => Answer::NotFound { missing: true, reason },
                 Looked::Down(reason) => Answer::NotFound { missing: false, reason },
             };
@@ -42,9 +91,14 @@ fn run(probe: &Probe, topics: &[String], answers: &Sender<Answer>, asked: &Recei
         match asked.recv_timeout(if all_found { PAUSE } else { SHORT_PAUSE }) {
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) => {
+            Ok(first) => {
                 // However often it was asked for.
-                while asked.try_recv().is_ok() {}
+                let all = core::iter::once(first).chain(core::iter::from_fn(|| asked.try_recv().ok()));
+                for time in all.flatten() {
+                    if answers.send(find_time(probe, topics, time)).is_err() {
+                        return;
+                    }
+                }
                 thread::sleep(SHORT_PAUSE);
             }
         }

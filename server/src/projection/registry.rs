@@ -14,7 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use projection::config::{ReaderSchema, Registry, Version};
-use projection::schema::{SchemaError, SchemaText};
+use projection::schema::{SchemaError, SchemaId, SchemaText};
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -30,7 +30,7 @@ const MAX_REFERENCES: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// Its id.
-    pub id: u64,
+    pub id: SchemaId,
     /// Of keys, else of values.
     pub of_key: bool,
 }
@@ -126,7 +126,7 @@ impl Asker {
 
     async fn reader(&self, registry: &Registry, reader: &ReaderSchema) -> Result<SchemaText, SchemaError> {
         let version = match reader {
-            ReaderSchema::Id { id } => return self.schema(registry, *id).await,
+            ReaderSchema::Id { id } => return self.schema(registry, SchemaId::Number(*id)).await,
             ReaderSchema::File { file } => {
                 let read = std::fs::read_to_string(file);
                 let text = read.map_err(|error| SchemaError::Outage(format!("{}: {error}", file.display())))?;
@@ -149,11 +149,12 @@ impl Asker {
     }
 
     /// The schema of an id, with those it refers to.
-    async fn schema(&self, registry: &Registry, id: u64) -> Result<SchemaText, SchemaError> {
+    async fn schema(&self, registry: &Registry, id: SchemaId) -> Result<SchemaText, SchemaError> {
         if let Some(kept) = cache::read(registry, id) {
             return Ok(kept);
         }
-        let answer = self.get(registry, &format!("/schemas/ids/{id}")).await?;
+        let kind = if let SchemaId::Guid(_) = id { "guids" } else { "ids" };
+        let answer = self.get(registry, &format!("/schemas/{kind}/{id}")).await?;
         let found = self.whole(registry, &answer).await?;
         cache::write(registry, id, &found);
         Ok(found)

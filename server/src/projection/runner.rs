@@ -1,20 +1,20 @@
 //! The thread of one projection: source to engine to store, in slices, and back.
 
 use super::board::{self, ShownErrors};
+use super::look::TimeAsked;
 use super::registry::Wanted;
 use crate::clock::Clock;
 use crate::shared::Shared;
-use commands::projections::{Asked, Projection};
-use projection::config;
-use projection::engine::{At, Batch, Engine, Mutation, Op, Wish};
-use projection::schema::{STACK_BYTES, SchemaError, SchemaText};
+use commands::projections::{Asked, Projection, SeekTo};
+use projection::engine::{At, Batch, Engine, Hold, Mutation, Op, Wish};
+use projection::schema::{STACK_BYTES, SchemaError, SchemaId, SchemaText};
 use projection::source::{Event, FoundTopic, Letter, Source};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::Duration;
-use storage::{Access, Applied, Change, Cx, Db, Millis, Participant, Position, Store};
+use storage::{Access, Applied, Change, Cx, Db, Millis, Participant, Position, Projected, Store};
 
 /// Longest wait for something to read, while others may ask.
 const IDLE: Duration = Duration::from_millis(10);
@@ -49,6 +49,8 @@ pub enum Answer {
     },
     /// A schema, or why it is not here.
     Schema(Wanted, Result<SchemaText, SchemaError>),
+    /// Where a time is in a partition, or why that is not known.
+    Time(TimeAsked, Result<i64, String>),
     /// A dead letter was acknowledged, or why not.
     Letter(At, i64, Result<(), String>),
 }
@@ -59,8 +61,8 @@ pub struct Parts<S> {
     pub source: S,
     /// Answers of others.
     pub inbox: Receiver<Answer>,
-    /// Asks for a look at the topics.
-    pub looks: Sender<()>,
+    /// Asks for a look at the topics, or where a time is.
+    pub looks: Sender<Option<TimeAsked>>,
     /// Asks for schemas.
     pub schemas: Sender<Wanted>,
     /// Sends dead letters.
@@ -83,16 +85,12 @@ pub struct Parts<S> {
 pub type SendLetter = Box<dyn Fn(&Letter) -> Result<(), String> + Send>;
 
 /// Begins a projection; it runs as long as the process.
-pub fn start<S: Source + Send + 'static>(
-    name: &str,
-    config: config::Projection,
-    parts: Parts<S>,
-) -> Result<(), String> {
+pub fn start<S: Source + Send + 'static>(name: &str, engine: Engine, parts: Parts<S>) -> Result<(), String> {
     let thread = thread::Builder::new().name(format!("projection-{name}")).stack_size(STACK_BYTES);
-    let topics = config.source.topics.iter().map(|topic| Arc::from(&**topic)).collect();
+    let topics = engine.config().source.topics.iter().map(|topic| Arc::from(&**topic)).collect();
     let runner = move || {
         let runner = Runner {
-            engine: Engine::new(config),
+            engine,
             topics,
             participant: parts.shared.store.join(),
             sweep: None,
@@ -124,7 +122,7 @@ struct Runner<S> {
     is_dirty: bool,
     schemas_asked_ms: u64,
     /// Schemas that were asked for and not answered.
-    schemas_asked: HashSet<(u64, bool)>,
+    schemas_asked: HashSet<(SchemaId, bool)>,
     /// Dead letters not acknowledged yet; whether each was refused, and when those were sent again.
     letters: HashMap<At, (Letter, bool)>,
     letters_sent_ms: u64,
@@ -168,6 +166,10 @@ impl<S: Source> Runner<S> {
             match answer {
                 Answer::Letter(at, offset, result) => self.letter_answered(at, offset, result),
                 Answer::Found(topic, found) => self.engine.found(topic, &found),
+                Answer::Time(TimeAsked { topic, partition, ticket, .. }, found) => {
+                    let found = found.and_then(|offset| self.seek((topic, partition), offset));
+                    self.parts.board.tell_sought(ticket, found);
+                }
                 Answer::Looked => self.engine.looked(),
                 Answer::NotFound { missing, reason } => self.engine.not_found(missing, reason),
                 Answer::Schema(Wanted { id, of_key }, result) => {
@@ -193,7 +195,7 @@ impl<S: Source> Runner<S> {
     }
 
     /// Asks for a schema, unless that was asked for and not answered yet.
-    fn ask_for_schema(&mut self, id: u64, of_key: bool) {
+    fn ask_for_schema(&mut self, id: SchemaId, of_key: bool) {
         if self.schemas_asked.insert((id, of_key)) {
             let _ = self.parts.schemas.send(Wanted { id, of_key });
         }
@@ -267,7 +269,12 @@ impl<S: Source> Runner<S> {
             Asked::Resume(Some((topic, partition))) => {
                 self.engine.set_paused(place(&self.topics, &topic, partition), false);
             }
-            Asked::Rebuild => self.engine.rebuild_all(),
+            Asked::Rebuild { is_shadow } => self.engine.rebuild_all(is_shadow),
+            Asked::Reload => self.engine.reload(),
+            Asked::Seek { partition: (topic, partition), to, ticket } => match place(&self.topics, &topic, partition) {
+                Some(at) => self.begin_seek(at, to, ticket),
+                None => self.parts.board.tell_sought(ticket, Err("no such partition".to_owned())),
+            },
             Asked::Skip(topic, partition, offset) => {
                 if let Some(at) = place(&self.topics, &topic, partition) {
                     self.engine.skip(at, offset);
@@ -278,6 +285,28 @@ impl<S: Source> Runner<S> {
                 self.errors.clear();
             }
         }
+    }
+
+    /// Goes to a place in a partition; where a time is, the brokers are asked first.
+    fn begin_seek(&mut self, (topic, partition): At, to: SeekTo, ticket: u64) {
+        let log = self.engine.log_of((topic, partition));
+        let offset = match (to, log) {
+            (SeekTo::Time(time_ms), _) => {
+                // Answered with `Answer::Time`.
+                let _ = self.parts.looks.send(Some(TimeAsked { topic, partition, time_ms, ticket }));
+                return;
+            }
+            (SeekTo::Offset(offset), _) => Ok(offset),
+            (SeekTo::Beginning, Some((low, _))) => Ok(low),
+            (SeekTo::End, Some((_, high))) => Ok(high),
+            (_, None) => Err("no such partition".to_owned()),
+        };
+        let sought = offset.and_then(|offset| self.seek((topic, partition), offset));
+        self.parts.board.tell_sought(ticket, sought);
+    }
+
+    fn seek(&mut self, at: At, offset: i64) -> Result<i64, String> {
+        self.engine.seek(at, offset).map(|()| offset)
     }
 
     /// Carries out what the engine asks for.
@@ -296,7 +325,7 @@ impl<S: Source> Runner<S> {
                     self.note_assigned(at, offset, resumed);
                 }
                 Wish::Schema { id, of_key } => self.ask_for_schema(id, of_key),
-                Wish::Look => _ = self.parts.looks.send(()),
+                Wish::Look => _ = self.parts.looks.send(None),
                 Wish::Letter(letter) => {
                     let refused = (self.parts.send_letter)(&letter);
                     let (at, offset) = (letter.at, letter.offset);
@@ -305,7 +334,12 @@ impl<S: Source> Runner<S> {
                         self.letter_answered(at, offset, refused);
                     }
                 }
-                Wish::Sweep(generation) => self.sweep = Some((generation, Position::START)),
+                Wish::Sweep(generation) => {
+                    self.release();
+                    self.sweep = Some((generation, Position::START));
+                }
+                Wish::Poison(key) => self.parts.board.set_poisoned(key, true),
+                Wish::Heal(key) => self.parts.board.set_poisoned(key, false),
             }
         }
     }
@@ -330,10 +364,24 @@ impl<S: Source> Runner<S> {
         true
     }
 
-    /// Applies what was gathered, in slices.
+    /// Applies what was gathered.
     fn apply(&mut self) {
         let batch = self.engine.take();
-        self.wait_for_room(&batch);
+        let conflicts = self.apply_batch(&batch);
+        let now_ms = self.now_ms();
+        self.engine.applied(batch, conflicts, now_ms);
+    }
+
+    /// Applies what waited for the end of a rebuild.
+    fn release(&mut self) {
+        for batch in core::mem::take(self.engine.held()).into_batches(BATCH_BYTES) {
+            self.apply_batch(&batch);
+        }
+    }
+
+    /// Applies a batch in slices. Gives how many entries were written over those from elsewhere.
+    fn apply_batch(&mut self, batch: &Batch) -> u64 {
+        self.wait_for_room(batch);
         let (store, db) = (&self.parts.shared.store, self.parts.board.db);
         let slice = self.engine.config().limits.apply_slice;
         let slice_ns = u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX);
@@ -345,7 +393,17 @@ impl<S: Source> Runner<S> {
             let mut access = self.participant.batch();
             loop {
                 for op in ops.by_ref().take(OPS_PER_LOOK) {
-                    conflicts += u64::from(apply(&mut access, store, db, &op, &cx) == Applied::Written { other: true });
+                    let held = self.engine.held();
+                    if op.hold == Hold::Always {
+                        held.keep(&op);
+                        continue;
+                    }
+                    held.forget(op.key);
+                    match apply(&mut access, store, db, &op, &cx) {
+                        Applied::Held => held.keep(&op),
+                        Applied::Written { other: true } | Applied::Lower => conflicts += 1,
+                        _ => {}
+                    }
                 }
                 let spent = self.parts.clock.ns_between(begun, self.parts.clock.ticks());
                 if ops.peek().is_none() || spent >= slice_ns {
@@ -353,9 +411,7 @@ impl<S: Source> Runner<S> {
                 }
             }
         }
-        drop(ops);
-        let now_ms = self.now_ms();
-        self.engine.applied(batch, conflicts, now_ms);
+        conflicts
     }
 
     /// Waits until there is memory for a batch: what is not read meanwhile waits at the brokers.
@@ -390,17 +446,18 @@ fn cx<S>(parts: &Parts<S>) -> Cx {
 }
 
 fn apply(access: &mut Access<'_>, store: &Store, db: Db, op: &Op<'_>, cx: &Cx) -> Applied {
-    let kh = access.hash(op.key);
-    let deadline = op.deadline;
+    let (kh, deadline) = (access.hash(op.key), op.deadline);
+    let mut project = |change: Change<'_>| {
+        let is_held = op.hold == Hold::IfAbsent;
+        let record = Projected { change, from: op.from, version: op.version, is_held };
+        access.project(db, kh, op.key, record, cx)
+    };
     match op.mutation {
-        Mutation::Gone => access.project(db, kh, op.key, Change::Delete, &op.from, cx),
-        Mutation::Text(text) => {
-            let value = commands::families::string::encode(text);
-            access.project(db, kh, op.key, Change::Put { value, deadline }, &op.from, cx)
-        }
+        Mutation::Gone => project(Change::Delete),
+        Mutation::Text(text) => project(Change::Put { value: commands::families::string::encode(text), deadline }),
         Mutation::Fields(fields) => {
             let hash = store.new_hash(fields.iter());
-            access.project(db, kh, op.key, Change::Put { value: hash.as_new(), deadline }, &op.from, cx)
+            project(Change::Put { value: hash.as_new(), deadline })
         }
     }
 }

@@ -125,6 +125,10 @@ struct Found {
 fn one(served: &Served, route: &Route, board: &Board, id: &str, headers: &HeaderMap) -> Result<Answer, Wrong> {
     let id = decoded(id).ok_or_else(|| Wrong::new(StatusCode::BAD_REQUEST, "the id is not well encoded"))?;
     let key = [&route.projection.prefix, &id[..]].concat();
+    if route.projection.is_poisoned(&key) {
+        let message = "the last record of that entry cannot be read";
+        return Ok(json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({ "message": message })));
+    }
     let Some(found) = look_up(served, route, &key) else {
         return Ok(json(StatusCode::NOT_FOUND, &serde_json::json!({ "message": "no such entry" })));
     };

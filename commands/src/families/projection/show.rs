@@ -66,7 +66,7 @@ pub(super) fn info(call: &mut Call<'_, '_>) -> Result<(), Error> {
     };
     let board = projection.board();
     let reply = &mut call.reply;
-    reply.map(12 + board.counts.len() + usize::from(with_partitions));
+    reply.map(12 + board.counts.len() + board.kept.len() + usize::from(with_partitions));
     pair(reply, "name", &projection.name);
     pair(reply, "state", board.state);
     number(reply, "db", projection.db.0.into());
@@ -80,7 +80,7 @@ pub(super) fn info(call: &mut Call<'_, '_>) -> Result<(), Error> {
     number(reply, "lag_ms", board.lag_ms as i64);
     pair(reply, "flags", &board.flags.join(","));
     pair(reply, "last_error", &board.last_error);
-    for (name, count) in &board.counts {
+    for (name, count) in board.counts.iter().chain(&board.kept) {
         number(reply, name, *count as i64);
     }
     if with_partitions {
@@ -147,10 +147,13 @@ pub(super) fn resume(call: &mut Call<'_, '_>) -> Result<(), Error> {
 
 pub(super) fn rebuild(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let projection = named(call)?;
-    if call.args.len() > 3 || call.args.len() == 3 && !call.is_word(2, "SWEEP") {
-        return Err(Error::SYNTAX);
-    }
-    projection.ask(Asked::Rebuild)?;
+    let is_shadow = match call.args.len() {
+        2 => false,
+        3 if call.is_word(2, "SWEEP") => false,
+        3 if call.is_word(2, "SHADOW") => true,
+        _ => return Err(Error::SYNTAX),
+    };
+    projection.ask(Asked::Rebuild { is_shadow })?;
     call.reply.ok();
     Ok(())
 }

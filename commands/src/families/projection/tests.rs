@@ -1,9 +1,9 @@
 //! Projections seen through commands: their keys, their boards, what is asked of them.
 
-use crate::projections::{Asked, Board, ErrorLine, PartitionBoard, Projection, Projections, Refusal};
+use crate::projections::{Asked, Board, ErrorLine, PartitionBoard, Projection, Projections, Refusal, Terms};
 use crate::testkit::Testkit;
 use std::sync::Arc;
-use storage::{Change, Cx, Db, NewValue, Provenance};
+use storage::{Change, Cx, Db, NewValue, Projected, Provenance};
 
 const READONLY: &str = "READONLY key belongs to projection 'users'";
 
@@ -34,13 +34,15 @@ fn loading() -> Board {
     }
 }
 
+const LOADING: Terms = Terms { refuses_before_ready: true, takes_writes: false, takes_flushes: false };
+
 fn ready() -> Board {
     Board { state: "live", is_ready: true, refusal: None, ready: 2, percent: 100, ..loading() }
 }
 
 fn kit() -> (Testkit, Arc<Projection>) {
     let mut t = Testkit::new();
-    let users = Arc::new(Projection::new("users".to_owned(), Db(0), b"user:", "{}".to_owned(), true));
+    let users = Arc::new(Projection::new("users".to_owned(), Db(0), b"user:", "{}".to_owned(), LOADING));
     t.node.projections = Projections::new(vec![Arc::clone(&users)]);
     (t, users)
 }
@@ -50,7 +52,7 @@ fn project(t: &Testkit, key: &[u8]) {
     let mut participant = t.store.join();
     let mut access = participant.batch();
     let change = Change::Put { value: NewValue::Bytes(b"v"), deadline: None };
-    access.project(Db(0), access.hash(key), key, change, &from, &Cx::at(1));
+    access.project(Db(0), access.hash(key), key, Projected::new(change, from), &Cx::at(1));
 }
 
 #[test]
@@ -216,7 +218,7 @@ fn runners_are_asked() {
         [
             Asked::Pause(None),
             Asked::Resume(Some(("u".to_owned(), 1))),
-            Asked::Rebuild,
+            Asked::Rebuild { is_shadow: false },
             Asked::Skip("u".to_owned(), 1, 4),
             Asked::ResetErrors,
         ]

@@ -1,14 +1,14 @@
 //! Schemas kept on disk: ids are for ever, within one registry.
 
 use projection::config::Registry;
-use projection::schema::SchemaText;
+use projection::schema::{SchemaId, SchemaText};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// Where a schema is kept. Another registry has other ids: its address is part of the path.
-fn path(registry: &Registry, id: u64) -> Option<PathBuf> {
+fn path(registry: &Registry, id: SchemaId) -> Option<PathBuf> {
     let dir = registry.cache_dir.as_ref()?;
     let address = registry.url.first()?;
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' };
@@ -17,7 +17,7 @@ fn path(registry: &Registry, id: u64) -> Option<PathBuf> {
 }
 
 /// A schema that is kept.
-pub fn read(registry: &Registry, id: u64) -> Option<SchemaText> {
+pub fn read(registry: &Registry, id: SchemaId) -> Option<SchemaText> {
     let kept: Value = serde_json::from_slice(&fs::read(path(registry, id)?).ok()?).ok()?;
     let text = kept.get("schema")?.as_str()?.to_owned();
     let references = kept.get("references")?.as_array()?.iter().map(|text| text.as_str().map(str::to_owned));
@@ -25,7 +25,7 @@ pub fn read(registry: &Registry, id: u64) -> Option<SchemaText> {
 }
 
 /// Keeps a schema; where that cannot be, it is fetched again next time.
-pub fn write(registry: &Registry, id: u64, schema: &SchemaText) {
+pub fn write(registry: &Registry, id: SchemaId, schema: &SchemaText) {
     let Some(path) = path(registry, id) else { return };
     let kept = json!({"schema": schema.text, "references": schema.references});
     let write = || -> io::Result<()> {
@@ -53,16 +53,17 @@ mod tests {
         let registry =
             |url: &str| -> Registry { serde_json::from_value(json!({"url": [url], "cache_dir": dir})).unwrap() };
         let (one, other) = (registry("http://u:p@one:8081/api"), registry("http://other:8081"));
+        let [seven, eight] = [7, 8].map(SchemaId::Number);
         let schema = SchemaText { text: "\"int\"".into(), references: vec!["\"long\"".into()], reader: None };
-        assert_eq!(read(&one, 7), None);
-        write(&one, 7, &schema);
-        assert_eq!((read(&one, 7), read(&one, 8), read(&other, 7)), (Some(schema.clone()), None, None));
-        assert!(!path(&one, 7).unwrap().display().to_string().contains("u_p"), "no login in a path");
+        assert_eq!(read(&one, seven), None);
+        write(&one, seven, &schema);
+        assert_eq!((read(&one, seven), read(&one, eight), read(&other, seven)), (Some(schema.clone()), None, None));
+        assert!(!path(&one, seven).unwrap().display().to_string().contains("u_p"), "no login in a path");
         // Half a file is none.
-        fs::write(path(&one, 7).unwrap(), "{\"schema\": \"").unwrap();
-        assert_eq!(read(&one, 7), None);
-        write(&one, 7, &schema);
-        assert_eq!(read(&one, 7), Some(schema));
+        fs::write(path(&one, seven).unwrap(), "{\"schema\": \"").unwrap();
+        assert_eq!(read(&one, seven), None);
+        write(&one, seven, &schema);
+        assert_eq!(read(&one, seven), Some(schema));
         fs::remove_dir_all(dir).unwrap();
     }
 }

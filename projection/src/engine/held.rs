@@ -1,0 +1,163 @@
+//! Changes that wait for the end of a rebuild.
+//!
+//! While all is read anew readers see what there was. An old record of a key that was deleted since would bring it back until
+//! its tombstone comes: it waits here, for that or for the end. A *shadow* rebuild lets everything wait.
+
+use super::batch::{About, Batch, Drawn, Mutation, Op};
+use std::collections::HashMap;
+use storage::{Millis, Provenance};
+
+/// Whether a change waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hold {
+    /// It is applied.
+    #[default]
+    No,
+    /// It waits if its key has no entry.
+    IfAbsent,
+    /// It waits.
+    Always,
+}
+
+/// The last change of each key that waits.
+#[derive(Debug, Default)]
+pub struct Held {
+    by_key: HashMap<Box<[u8]>, Waiting>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    value: Value,
+    deadline: Option<Millis>,
+    version: Option<u64>,
+    from: Provenance,
+}
+
+#[derive(Debug)]
+enum Value {
+    Text(Box<[u8]>),
+    /// Lengths of fields and values in turn, and all of them in one.
+    Fields(Box<[u32]>, Box<[u8]>),
+}
+
+impl Value {
+    fn new(mutation: Mutation<'_>) -> Option<Self> {
+        match mutation {
+            Mutation::Gone => None,
+            Mutation::Text(text) => Some(Self::Text(text.into())),
+            Mutation::Fields(fields) => {
+                let parts: Vec<&[u8]> = fields.iter().flat_map(|(field, value)| [field, value]).collect();
+                Some(Self::Fields(parts.iter().map(|part| part.len() as u32).collect(), parts.concat().into()))
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Fields(lengths, bytes) => size_of_val(&**lengths) + bytes.len(),
+        }
+    }
+
+    fn write(&self, to: &mut Batch) -> Drawn {
+        let never = "writing what was read once cannot fail";
+        match self {
+            Self::Text(text) => Drawn::Text(
+                to.write(|to| {
+                    to.extend_from_slice(text);
+                    Ok(())
+                })
+                .expect(never),
+            ),
+            Self::Fields(lengths, bytes) => to
+                .write_fields(|each| {
+                    let mut rest = &**bytes;
+                    let mut part = |len: &u32| {
+                        let (part, after) = rest.split_at(*len as usize);
+                        rest = after;
+                        part
+                    };
+                    for pair in lengths.chunks_exact(2) {
+                        let field = part(&pair[0]);
+                        each(field, part(&pair[1]));
+                    }
+                    Ok(())
+                })
+                .expect(never),
+        }
+    }
+}
+
+impl Held {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// Changes that wait.
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Bytes of them, with what keeping them takes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A change waits, in place of an earlier one of its key. Where there are versions, the highest one does.
+    pub fn keep(&mut self, op: &Op<'_>) {
+        let rank = |from: &Provenance, version: Option<u64>| version.map(|version| from.rank(version));
+        if let Some(known) = self.by_key.get(op.key)
+            && rank(&known.from, known.version) > rank(&op.from, op.version)
+        {
+            return;
+        }
+        self.forget(op.key);
+        if let Some(value) = Value::new(op.mutation) {
+            self.bytes += cost(op.key, &value);
+            let waiting = Waiting { value, deadline: op.deadline, version: op.version, from: op.from };
+            self.by_key.insert(op.key.into(), waiting);
+        }
+    }
+
+    /// What waits for a key is out of date.
+    pub fn forget(&mut self, key: &[u8]) {
+        if !self.by_key.is_empty()
+            && let Some(known) = self.by_key.remove(key)
+        {
+            self.bytes -= cost(key, &known.value);
+        }
+    }
+
+    /// Nothing waits any more.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// All that waits, to be applied, in batches of about so many bytes.
+    pub fn into_batches(self, most_bytes: usize) -> impl Iterator<Item = Batch> {
+        let mut left = self.by_key.into_iter().peekable();
+        core::iter::from_fn(move || {
+            left.peek()?;
+            let mut batch = Batch::default();
+            while batch.bytes() < most_bytes
+                && let Some((key, waiting)) = left.next()
+            {
+                let written = batch.write(|to| {
+                    to.extend_from_slice(&key);
+                    Ok(())
+                });
+                let Waiting { value, deadline, version, from } = waiting;
+                let drawn = value.write(&mut batch);
+                let about = About { deadline, version, hold: Hold::No, from };
+                batch.end(written.expect("writing a key cannot fail"), drawn, about);
+            }
+            Some(batch)
+        })
+    }
+}
+
+fn cost(key: &[u8], value: &Value) -> usize {
+    key.len() + value.bytes() + size_of::<(Box<[u8]>, Waiting)>()
+}
