@@ -721,8 +721,10 @@ pub enum LocalWrites {
     /// No.
     #[default]
     Deny,
-    /// Over HTTP, to this server alone, until the topic says otherwise.
+    /// Over HTTP and by clients, to this server alone, until the topic says otherwise.
     Overlay,
+    /// Over HTTP, to the topic.
+    WriteThrough,
 }
 
 /// What an ETag is made of.
@@ -949,14 +951,7 @@ impl Projection {
             }
             _ => {}
         }
-        if self.local_writes == LocalWrites::Overlay {
-            if self.http.as_ref().is_none_or(|http| http.id_field.is_none()) {
-                return Err("local_writes: overlay needs http with an id_field".to_owned());
-            }
-            if self.store.form == Form::Raw {
-                return Err("local_writes: overlay needs values of json or hash".to_owned());
-            }
-        }
+        self.check_writes()?;
         if self.envelope == Envelope::Debezium && self.value.decode == ValueDecode::Raw {
             return Err("envelope: debezium needs a value that is decoded".to_owned());
         }
@@ -984,6 +979,39 @@ impl Projection {
             check("conflict: by", operand);
         }
         wrong.map_or(Ok(()), Err)
+    }
+
+    /// Whether what is written locally can be.
+    fn check_writes(&self) -> Result<(), String> {
+        let kind = match self.local_writes {
+            LocalWrites::Deny => return Ok(()),
+            LocalWrites::Overlay => "overlay",
+            LocalWrites::WriteThrough => "write_through",
+        };
+        let needs = |what: &str| Err(format!("local_writes: {kind} needs {what}"));
+        let is_through = self.local_writes == LocalWrites::WriteThrough;
+        let has_id = self.http.as_ref().map(|http| http.id_field.is_some());
+        if has_id == Some(false) || is_through && has_id.is_none() {
+            return needs("http with an id_field");
+        }
+        if has_id.is_some() && self.store.form == Form::Raw {
+            return needs("values of json or hash");
+        }
+        if !is_through {
+            return Ok(());
+        }
+        // What is written must be read as what was asked for.
+        let is_plain = self.key.template.ends_with("{key}") && self.key.template.matches('{').count() == 1;
+        if !is_plain || matches!(self.key.decode, KeyDecode::Json | KeyDecode::Avro) {
+            return needs("keys of a prefix and a plain {key}");
+        }
+        if self.source.topics.len() > 1 || self.envelope != Envelope::None {
+            return needs("one topic, of values without an envelope");
+        }
+        if self.value.decode == ValueDecode::Avro && !matches!(self.value.wire, Wire::Auto | Wire::Confluent) {
+            return needs("wire: confluent");
+        }
+        Ok(())
     }
 
     /// Where the ids of schemas stand, in keys.
@@ -1099,7 +1127,16 @@ mod tests {
             (json!({"source": source, "errors": {"decode": "panic"}}), "unknown variant"),
             (json!({"source": source, "errors": {"decode": "dead_letter"}}), "needs a dead_letter_topic"),
             (json!({"source": source, "errors": {"dead_letter_topic": "users"}}), "its own"),
-            (json!({"source": source, "local_writes": "overlay"}), "needs http with an id_field"),
+            (
+                json!({"source": source, "local_writes": "overlay", "http": {"path": "/u"}}),
+                "needs http with an id_field",
+            ),
+            (json!({"source": source, "local_writes": "write_through"}), "needs http with an id_field"),
+            (
+                json!({"source": source, "local_writes": "write_through", "http": {"path": "/u", "id_field": "id"},
+                    "value": {"decode": "json"}, "store": {"as": "json"}, "key": {"template": "{topic}:{key}"}}),
+                "a plain {key}",
+            ),
             (
                 json!({"source": source, "local_writes": "overlay", "http": {"path": "/u", "id_field": "id"}}),
                 "values of json or hash",

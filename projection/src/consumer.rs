@@ -1,4 +1,4 @@
-//! The consumer: a [`Source`] over librdkafka, and a [`Probe`] that looks at topics. The only file that knows librdkafka.
+//! The consumer: a [`Source`] over librdkafka, and a [`Probe`] that looks at topics.
 //!
 //! Events are taken from the consumer's queue one by one, past the client's own `poll`: that tells neither the topic nor the
 //! offset of an end of partition. No group is joined and nothing is committed; every assignment names its offset.
@@ -68,11 +68,27 @@ fn client_config(cluster: &Cluster) -> ClientConfig {
 }
 
 /// An error of the client about its settings, without their values: they may be secrets.
-fn refused(error: KafkaError) -> String {
+pub(crate) fn refused(error: KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, _, name, _) => format!("kafka: properties: {name}: the client refuses it"),
         other => other.to_string(),
     }
+}
+
+/// Settings of a client that writes.
+pub(crate) fn producer_config(cluster: &Cluster) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &cluster.bootstrap_servers);
+    config.set("client.id", "millpond").set("enable.metrics.push", "false");
+    // What concerns the connection alone: the others are the consumer's.
+    let shared = ["security.", "sasl.", "ssl.", "socket.", "broker.address", "client.id", "message.max"];
+    for (name, value) in &cluster.properties {
+        if shared.iter().any(|prefix| name.starts_with(prefix)) {
+            config.set(name, &value.0);
+        }
+    }
+    config.set("enable.idempotence", "true").set_log_level(RDKafkaLogLevel::Critical);
+    config
 }
 
 /// Says nothing by itself.
@@ -329,17 +345,8 @@ impl<F: Fn(Written) + Send + Sync + 'static> ProducerContext for Acknowledged<F>
 impl<F: Fn(Written) + Send + Sync + 'static> Letters<F> {
     /// A writer to that topic, which tells what became of each letter. Contacts nobody yet.
     pub fn new(cluster: &Cluster, topic: &str, tell: F) -> Result<Self, String> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &cluster.bootstrap_servers);
-        config.set("client.id", "millpond").set("message.timeout.ms", "30000").set("enable.metrics.push", "false");
-        // What concerns the connection alone: the others are the consumer's.
-        let shared = ["security.", "sasl.", "ssl.", "socket.", "broker.address", "client.id", "message.max"];
-        for (name, value) in &cluster.properties {
-            if shared.iter().any(|prefix| name.starts_with(prefix)) {
-                config.set(name, &value.0);
-            }
-        }
-        config.set("enable.idempotence", "true").set_log_level(RDKafkaLogLevel::Critical);
+        let mut config = producer_config(cluster);
+        config.set("message.timeout.ms", "30000");
         let producer = config.create_with_context(Acknowledged(tell)).map_err(refused)?;
         Ok(Self { producer, topic: topic.to_owned() })
     }

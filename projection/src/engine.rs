@@ -362,6 +362,11 @@ impl Engine {
         &mut self.held
     }
 
+    /// Bytes of what it remembers beside entries: changes that wait, and the index.
+    pub fn remembered_bytes(&self) -> usize {
+        self.held.bytes() + self.index.bytes()
+    }
+
     /// All that was told was applied. `conflicts`: entries that were written over those from elsewhere.
     pub fn applied(&mut self, mut batch: Batch, conflicts: u64, now_ms: u64) {
         debug_assert_eq!(self.batch.len(), 0, "nothing is told while a batch is applied");

@@ -24,7 +24,7 @@ pub const MAX_RECURSIVE_BYTES: usize = 1 << 10;
 /// optimisation, and of the stack only what is used takes memory.
 pub const STACK_BYTES: usize = 256 << 20;
 
-/// For so long what no registry knows is not asked for again, ms.
+/// For so long what no registry knows is not asked for again, ms, unless told otherwise.
 const UNKNOWN_MS: u64 = 5000;
 
 /// Most schemas kept at once.
@@ -394,11 +394,18 @@ enum Known {
 }
 
 /// The schemas of one registry, or of files.
-#[derive(Default)]
 pub struct Schemas {
     by_id: HashMap<SchemaId, Known>,
     /// They come from files: there are no others.
     is_closed: bool,
+    /// For so long what no registry knows is not asked for again, ms.
+    pub unknown_ms: u64,
+}
+
+impl Default for Schemas {
+    fn default() -> Self {
+        Self { by_id: HashMap::new(), is_closed: false, unknown_ms: UNKNOWN_MS }
+    }
 }
 
 /// What came of looking for a schema.
@@ -420,7 +427,7 @@ impl Schemas {
             None if self.is_closed => Look::Never((Class::UnknownSchema, format!("no file has schema {id}"))),
             None => Look::Wanted,
             // It may have been registered since.
-            Some(Known::Unknown(then)) if now_ms.saturating_sub(*then) >= UNKNOWN_MS => Look::Wanted,
+            Some(Known::Unknown(then)) if now_ms.saturating_sub(*then) >= self.unknown_ms => Look::Wanted,
             Some(Known::Unknown(_)) => Look::Never((Class::UnknownSchema, format!("no registry knows schema {id}"))),
             Some(Known::Broken(reason)) => Look::Never((Class::Decode, format!("schema {id}: {reason}"))),
         }

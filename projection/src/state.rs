@@ -178,6 +178,8 @@ impl Partition {
         if reached || self.pinned_ms.is_some_and(waited) {
             self.live = true;
             self.rebuilding = false;
+            // All there was when it began is here, whatever came since.
+            self.ended_ms.get_or_insert(now_ms);
         }
     }
 }

@@ -105,7 +105,7 @@ fn serve(settings: Settings, document: Document) -> Result<(), String> {
     if loads {
         origin::start(jobs, allow, shared, clock.clone(), seed ^ u64::MAX).map_err(told)?;
     }
-    let routes = projection::routes(&document, &shared.node.projections);
+    let routes = projection::routes(&document, &shared.node.projections)?;
     projection::start(document, shared, &clock, seed ^ 1 << 63)?;
     if !web.is_empty() {
         web::start(web, shared, routes, &clock).map_err(told)?;

@@ -4,7 +4,7 @@
 mod board;
 #[cfg(feature = "kafka")]
 mod look;
-mod registry;
+pub mod registry;
 mod runner;
 
 use crate::clock::Clock;
@@ -31,14 +31,33 @@ pub fn boards(document: &Document) -> Projections {
     Projections::new(document.projections.iter().map(board).collect())
 }
 
-/// Where projections are served over HTTP.
-pub fn routes(document: &Document, boards: &Projections) -> Vec<Route> {
-    let route = |(name, config): (&String, &config::Projection)| {
-        let http = config.http.clone()?;
+/// Where projections are served over HTTP. The error is about their configuration.
+pub fn routes(document: &Document, boards: &Projections) -> Result<Vec<Route>, String> {
+    let mut routes = Vec::new();
+    for (name, config) in &document.projections {
+        let Some(http) = config.http.clone() else { continue };
         let projection = Arc::clone(boards.named(name.as_bytes()).expect("a board for each"));
-        Some(Route::new(http, config, projection))
-    };
-    document.projections.iter().filter_map(route).collect()
+        let route = Route::new(http, config, projection);
+        let route = through(document, config, route).map_err(|reason| format!("projections: {name}: {reason}"))?;
+        routes.push(route);
+    }
+    Ok(routes)
+}
+
+/// A route with writes through to its topic, where that is configured.
+#[cfg(feature = "kafka")]
+fn through(document: &Document, config: &config::Projection, route: Route) -> Result<Route, String> {
+    use crate::web::projected::through::Through;
+    if config.local_writes != LocalWrites::WriteThrough {
+        return Ok(route);
+    }
+    let registry = config.value.registry.as_ref().map(|name| &document.registries[name]);
+    Ok(route.writing(Through::new(&document.kafka[&config.source.kafka], registry, config)?))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn through(_: &Document, _: &config::Projection, route: Route) -> Result<Route, String> {
+    Ok(route)
 }
 
 /// Begins them. The error is about their configuration.
@@ -146,7 +165,8 @@ fn begin(document: Document, shared: &'static Shared, clock: &Clock, seed: u64) 
             schema_pause,
             schema_grace,
         };
-        let engine = engine(config).map_err(told)?;
+        let mut engine = engine(config).map_err(told)?;
+        engine.set_unknown_ms(schema_pause.as_millis() as u64);
         runner::start(&name, engine, parts).map_err(told)?;
     }
     Ok(())

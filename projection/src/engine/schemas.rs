@@ -17,6 +17,11 @@ impl Engine {
         Ok(())
     }
 
+    /// For so long what no registry knows is not asked for again, ms.
+    pub fn set_unknown_ms(&mut self, unknown_ms: u64) {
+        (self.key_schemas.unknown_ms, self.value_schemas.unknown_ms) = (unknown_ms, unknown_ms);
+    }
+
     /// A schema that was asked for came, or did not.
     pub fn schema(
         &mut self,

@@ -90,12 +90,20 @@ async fn serve(registries: &Registries, wanted: &Receiver<Wanted>, answers: &Sen
     }
 }
 
-struct Asker {
+/// Asks registries.
+pub struct Asker {
     client: Client<hyper_rustls::HttpsConnector<HttpConnector>, Empty<Bytes>>,
 }
 
+impl Default for Asker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Asker {
-    fn new() -> Self {
+    /// One that has asked nobody yet.
+    pub fn new() -> Self {
         let connector = HttpsConnectorBuilder::new().with_tls_config(crate::tls::client());
         let connector = connector.https_or_http().enable_http1().build();
         Self { client: Client::builder(TokioExecutor::new()).build(connector) }
@@ -122,6 +130,14 @@ impl Asker {
             found.reader = known.clone().map(Box::new);
         }
         Ok(found)
+    }
+
+    /// The latest schema of a subject, and its id.
+    pub async fn latest(&self, registry: &Registry, subject: &str) -> Result<(u32, SchemaText), SchemaError> {
+        let answer = self.get(registry, &format!("/subjects/{}/versions/latest", encoded(subject))).await?;
+        let id = answer.get("id").and_then(|id| id.as_u64()).and_then(|id| u32::try_from(id).ok());
+        let id = id.ok_or_else(|| SchemaError::Outage("the registry's answer is none".to_owned()))?;
+        Ok((id, self.whole(registry, &answer).await?))
     }
 
     async fn reader(&self, registry: &Registry, reader: &ReaderSchema) -> Result<SchemaText, SchemaError> {

@@ -103,6 +103,7 @@ pub fn start<S: Source + Send + 'static>(name: &str, engine: Engine, parts: Part
             letters_sent_ms: 0,
             unassigned: HashMap::new(),
             assigned_ms: 0,
+            charged_bytes: 0,
             parts,
         };
         runner.run();
@@ -129,6 +130,8 @@ struct Runner<S> {
     /// Partitions that could not be assigned, with their offsets; and when that was last tried again.
     unassigned: HashMap<At, i64>,
     assigned_ms: u64,
+    /// Bytes of what the engine remembers that are in the store's books.
+    charged_bytes: i64,
     parts: Parts<S>,
 }
 
@@ -150,12 +153,22 @@ impl<S: Source> Runner<S> {
                 let board = board::of(&mut self.engine, &self.topics, &mut self.errors, now_ms);
                 self.parts.board.show(board);
                 (self.shown_ms, self.is_dirty) = (now_ms, false);
+                self.charge();
             }
         }
     }
 
     fn now_ms(&self) -> u64 {
         self.parts.clock.uptime_ms()
+    }
+
+    /// What is remembered beside the store counts as memory used.
+    fn charge(&mut self) {
+        let bytes = self.engine.remembered_bytes() as i64;
+        if bytes != self.charged_bytes {
+            self.parts.shared.store.memory().charge_outside(bytes - self.charged_bytes);
+            self.charged_bytes = bytes;
+        }
     }
 
     /// Takes what others have to say.

@@ -1,6 +1,8 @@
 //! Projections over HTTP: one entry, with what caches need to know of it, and lists of ids.
 
 mod overlay;
+#[cfg(feature = "kafka")]
+pub mod through;
 
 use super::{Answer, Served, Wrong, json};
 use commands::families::string::text_of_value;
@@ -31,6 +33,9 @@ pub struct Route {
     /// Tells apart mappings that make other entries of the same records.
     mapping: u16,
     writes: LocalWrites,
+    /// Where writes go that are the topic's.
+    #[cfg(feature = "kafka")]
+    through: Option<through::Through>,
     /// How values become entries, for what is posted; and how many were.
     posted_as: Mapping,
     posted: AtomicU64,
@@ -50,9 +55,19 @@ impl Route {
             projection,
             mapping: (hash ^ hash >> 32) as u16,
             writes: config.local_writes,
+            #[cfg(feature = "kafka")]
+            through: None,
             posted_as: Mapping::new(config),
             posted: AtomicU64::new(0),
         }
+    }
+}
+
+#[cfg(feature = "kafka")]
+impl Route {
+    /// The same, with writes that go through to the topic.
+    pub fn writing(self, through: through::Through) -> Self {
+        Self { through: Some(through), ..self }
     }
 }
 
@@ -71,9 +86,19 @@ pub(super) async fn answer(
     id: Option<&str>,
     request: Request<Incoming>,
 ) -> Result<Answer, Wrong> {
-    let writable = route.writes == LocalWrites::Overlay;
+    let writable = route.writes != LocalWrites::Deny;
     match *request.method() {
         Method::GET | Method::HEAD => {}
+        #[cfg(feature = "kafka")]
+        Method::POST if id.is_none() && route.through.is_some() => {
+            let through = route.through.as_ref().expect("just looked at");
+            return through::post(served, route, through, request).await;
+        }
+        #[cfg(feature = "kafka")]
+        Method::DELETE if id.is_some() && route.through.is_some() => {
+            let through = route.through.as_ref().expect("just looked at");
+            return through::delete(served, route, through, id.unwrap_or_default()).await;
+        }
         Method::POST if writable && id.is_none() => return overlay::post(served, route, request).await,
         Method::DELETE if writable && id.is_some() => return overlay::delete(served, route, id.unwrap_or_default()),
         _ => {

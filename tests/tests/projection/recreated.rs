@@ -182,7 +182,6 @@ fn what_is_paused_stays_paused() {
 
 /// What is paused, even at its end, grows old: it may lack something. Its age only grows, and readers are told when it is stale.
 #[test]
-#[ignore = "known gap: the age of a paused projection"]
 fn what_is_paused_grows_old() {
     let Some(mut kafka) = kafka::shared("old-paused") else { return };
     let topic = kafka.topic(1);

@@ -121,7 +121,6 @@ fn only_the_partition_that_needs_a_schema_waits() {
 /// A schema that no registry knows is waited for as long as was asked; then its record is poison. The id is not forgotten for
 /// ever: when it is registered later, later records are read.
 #[test]
-#[ignore = "known gap: records of a schema that came too late"]
 fn a_schema_registered_too_late() {
     let Some(mut kafka) = kafka::shared("late") else { return };
     let topic = kafka.topic(1);

@@ -6,6 +6,7 @@ use crate::projections::{Asked, Board, PartitionBoard, Projection};
 use protocol::ReplyWriter;
 use protocol::number::parse_i64;
 use std::sync::Arc;
+use storage::Provenance;
 
 /// Errors returned unless asked for another number.
 const DEFAULT_ERRORS: usize = 10;
@@ -206,7 +207,9 @@ pub(super) fn errors(call: &mut Call<'_, '_>) -> Result<(), Error> {
 
 pub(super) fn key(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let owner = call.node.projections.owner(call.db(), call.args.at(1));
-    let provenance = call.first(|slot, _| slot.live().and_then(|live| live.provenance()));
+    // An entry of its keys that was made of no record is one that somebody wrote.
+    let written = Provenance { source: Provenance::LOCAL, offset: u64::MAX, ..Provenance::default() };
+    let provenance = call.first(|slot, _| slot.live().map(|live| live.provenance().unwrap_or(written)));
     let (Some(owner), Some(provenance)) = (owner, provenance) else {
         call.reply.null();
         return Ok(());

@@ -1,6 +1,6 @@
 //! Projections seen through commands: their keys, their boards, what is asked of them.
 
-use crate::projections::{Asked, Board, ErrorLine, PartitionBoard, Projection, Projections, Refusal, Terms};
+use crate::projections::{Asked, Board, ErrorLine, PartitionBoard, Projection, Projections, Refusal, SeekTo, Terms};
 use crate::testkit::Testkit;
 use std::sync::Arc;
 use storage::{Change, Cx, Db, NewValue, Projected, Provenance};
@@ -249,4 +249,91 @@ fn waits_that_are_over_at_once() {
     ] {
         assert_eq!(t.error(&format!("PROJECTION.WAIT users {words}")), error, "{words}");
     }
+}
+
+fn of(terms: Terms) -> (Testkit, Arc<Projection>) {
+    let mut t = Testkit::new();
+    let users = Arc::new(Projection::new("users".to_owned(), Db(0), b"user:", "{}".to_owned(), terms));
+    t.node.projections = Projections::new(vec![Arc::clone(&users)]);
+    users.show(ready());
+    project(&t, b"user:1");
+    (t, users)
+}
+
+/// Where that is allowed, a database is emptied, and its projections are asked to read all anew; readers are refused from then on.
+#[test]
+fn a_flush_that_is_allowed_begins_anew() {
+    let (mut t, users) = of(Terms { takes_flushes: true, ..LOADING });
+    assert_eq!(t.error("SWAPDB 0 1"), "READONLY the database holds projection 'users'");
+    for flush in ["FLUSHALL", "FLUSHDB ASYNC"] {
+        users.show(ready());
+        project(&t, b"user:1");
+        assert_eq!(t.run("GET user:1"), "$1\r\nv\r\n");
+        assert_eq!(t.run(flush), "+OK\r\n");
+        assert!(t.error("GET user:1").starts_with("LOADING "), "{flush}");
+        assert_eq!(users.take_asked(), [Asked::Reload]);
+        assert!(!users.board().is_ready);
+    }
+    t.run("SELECT 1");
+    assert_eq!(t.run("FLUSHDB"), "+OK\r\n");
+    assert_eq!(users.take_asked(), []);
+}
+
+/// Overlays are written by clients too; who wrote an entry is told.
+#[test]
+fn overlays_take_writes() {
+    let (mut t, _) = of(Terms { takes_writes: true, ..LOADING });
+    assert_eq!(t.run("SET user:1 mine"), "+OK\r\n");
+    assert_eq!(t.run("HSET user:2 f v"), ":1\r\n");
+    let key = t.resp3().run("PROJECTION.KEY user:1");
+    assert!(key.contains("$5\r\nlocal\r\n:1\r\n") && key.contains("$6\r\noffset\r\n:-1\r\n"), "{key}");
+    assert_eq!(t.run("DEL user:1 user:2"), ":2\r\n");
+    assert_eq!(t.error("FLUSHDB"), "READONLY the database holds projection 'users'");
+}
+
+#[test]
+fn poisoned_keys_are_not_read() {
+    let (mut t, users) = of(LOADING);
+    users.set_poisoned(b"user:1"[..].into(), true);
+    for command in ["GET user:1", "MGET a user:1", "EXISTS user:1", "COPY user:1 a"] {
+        assert_eq!(
+            t.error(command),
+            "POISON the last record of that key in projection 'users' cannot be read",
+            "{command}"
+        );
+    }
+    assert_eq!(t.run("GET user:2"), "$-1\r\n");
+    users.set_poisoned(b"user:1"[..].into(), false);
+    assert_eq!(t.run("GET user:1"), "$1\r\nv\r\n");
+}
+
+#[test]
+fn seeks_are_asked_for() {
+    let (mut t, users) = of(LOADING);
+    for (words, error) in [
+        ("7 0", "ERR no such partition"),
+        ("0 -1", "ERR syntax error"),
+        ("0 soon", "ERR syntax error"),
+        ("0 @x", "ERR syntax error"),
+    ] {
+        assert_eq!(t.error(&format!("PROJECTION.SEEK users {words}")), error, "{words}");
+    }
+    t.run("MULTI");
+    t.run("PROJECTION.SEEK users 0 END");
+    assert!(t.run("EXEC").contains("which a transaction cannot"));
+    for (word, to) in [
+        ("BEGINNING", SeekTo::Beginning),
+        ("end", SeekTo::End),
+        ("5", SeekTo::Offset(5)),
+        ("@1700", SeekTo::Time(1700)),
+    ] {
+        t.run(&format!("PROJECTION.SEEK users 1 {word}"));
+        let asked = users.take_asked();
+        assert!(
+            matches!(&asked[..], [Asked::Seek { partition, to: found, .. }] if *found == to && *partition == ("u".to_owned(), 1)),
+            "{asked:?}"
+        );
+    }
+    users.tell_sought(7, Ok(5));
+    assert_eq!((users.take_sought(7), users.take_sought(7)), (Some(Ok(5)), None));
 }

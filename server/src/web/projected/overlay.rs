@@ -10,45 +10,61 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use projection::config::Form;
 use projection::datum::Datum;
-use serde_json::{Value, json as value};
+use serde_json::{Map, Value, json as value};
 use storage::{Millis, NewValue, Provenance, Slot};
 
 /// Longest body.
 const MAX_BODY_BYTES: usize = 8 << 20;
 
-/// `POST path`: an entry of the body, whose id is one of its fields.
-pub(super) async fn post(served: &Served, route: &Route, request: Request<Incoming>) -> Result<Answer, Wrong> {
+/// The fields of what is posted.
+pub(super) async fn posted(request: Request<Incoming>) -> Result<Map<String, Value>, Wrong> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
         return Err(Wrong::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "entries are application/json"));
     }
     let body = body_of(request, MAX_BODY_BYTES).await?;
-    let Ok(Value::Object(fields)) = serde_json::from_slice::<Value>(&body) else {
-        return Err(Wrong::new(StatusCode::BAD_REQUEST, "the body is no JSON object"));
-    };
+    match serde_json::from_slice(&body) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        _ => Err(Wrong::new(StatusCode::BAD_REQUEST, "the body is no JSON object")),
+    }
+}
+
+/// The id among the fields.
+pub(super) fn id_of(route: &Route, fields: &Map<String, Value>) -> Result<String, Wrong> {
     let name = route.http.id_field.as_deref().expect("checked with the configuration");
-    let id = match fields.get(name) {
-        Some(Value::String(text)) if !text.is_empty() => text.clone(),
-        Some(number @ Value::Number(_)) => number.to_string(),
-        _ => return Err(Wrong::new(StatusCode::UNPROCESSABLE_ENTITY, format!("'{name}' is not there, or no id"))),
-    };
+    match fields.get(name) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
+        Some(number @ Value::Number(_)) => Ok(number.to_string()),
+        _ => Err(Wrong::new(StatusCode::UNPROCESSABLE_ENTITY, format!("'{name}' is not there, or no id"))),
+    }
+}
+
+/// `POST path`: an entry of the body, whose id is one of its fields.
+pub(super) async fn post(served: &Served, route: &Route, request: Request<Incoming>) -> Result<Answer, Wrong> {
+    let fields = posted(request).await?;
+    let id = id_of(route, &fields)?;
     let datum = Datum::Json(Value::Object(fields));
     let key = [&route.projection.prefix, id.as_bytes()].concat();
     if !store(served, route, &key, &datum)? {
         return Ok(json(StatusCode::CONFLICT, &value!({"message": "there is such an entry"})));
     }
-    let board = route.projection.board();
     let found = look_up(served, route, &key).ok_or_else(|| Wrong::new(StatusCode::CONFLICT, "it is gone again"))?;
     let mut answer = sent(&found, StatusCode::CREATED);
+    with_place(route, &id, Some(&found), &mut answer);
+    Ok(answer)
+}
+
+/// Says where a new entry is, and which state of it was stored.
+pub(super) fn with_place(route: &Route, id: &str, found: Option<&Found>, answer: &mut Answer) {
     let mut location = format!("{}/", route.http.path);
     encode(id.as_bytes(), Place::Whole, &mut location);
-    let named = [(LOCATION, Some(location)), (ETAG, etag(route, &board, &found))];
+    let board = route.projection.board();
+    let named = [(LOCATION, Some(location)), (ETAG, found.and_then(|found| etag(route, &board, found)))];
     for (name, text) in named {
         if let Some(value) = text.and_then(|text| HeaderValue::from_str(&text).ok()) {
             answer.headers_mut().insert(name, value);
         }
     }
-    Ok(answer)
 }
 
 /// Stores it if there is no such entry; whether it did.
@@ -97,7 +113,7 @@ pub(super) fn delete(served: &Served, route: &Route, id: &str) -> Result<Answer,
     Ok(if removed { sent(&found, StatusCode::OK) } else { gone() })
 }
 
-fn sent(found: &Found, status: StatusCode) -> Answer {
+pub(super) fn sent(found: &Found, status: StatusCode) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::copy_from_slice(&found.body)));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(found.kind));
