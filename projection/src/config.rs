@@ -319,6 +319,7 @@ impl Wire {
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
     /// Its database.
+    #[serde(deserialize_with = "number")]
     pub db: u8,
     /// Its form.
     #[serde(rename = "as")]
@@ -628,6 +629,7 @@ pub struct Errors {
     /// What the old value of its key becomes.
     pub poison_key: PoisonKey,
     /// How many of the last ones are kept.
+    #[serde(deserialize_with = "number")]
     pub ring: usize,
 }
 
@@ -707,7 +709,7 @@ pub struct Http {
     #[serde(default)]
     pub list: List,
     /// Most ids on one page; 0 = no bound.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
     pub list_max: usize,
     /// The field of a value that is its id, for what is posted.
     #[serde(default)]
@@ -776,6 +778,13 @@ fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         other @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => Ok(other.to_string()),
         _ => Err(de::Error::custom("a text is expected")),
     }
+}
+
+/// A whole number that is not negative; the error names what is there instead.
+fn number<'de, D: Deserializer<'de>, T: TryFrom<u64>>(from: D) -> Result<T, D::Error> {
+    let given = serde_json::Value::deserialize(from)?;
+    let number = given.as_u64().and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| de::Error::custom(format!("{given} is no number that can stand there")))
 }
 
 /// A number and its unit.

@@ -76,11 +76,11 @@ impl Template {
 
     /// Whether its holes can be filled from keys read that way. `is_indexed`: which entry a key became is remembered.
     pub fn check(&self, decode: KeyDecode, is_indexed: bool) -> Result<(), String> {
-        let may_lack = self.operands().any(Operand::may_lack);
-        if may_lack && !is_indexed {
-            return Err("tombstones have neither values nor headers: keys made of them need index: true".to_owned());
+        let lacking = self.operands().find(|operand| operand.may_lack());
+        if let Some(operand) = lacking.filter(|_| !is_indexed) {
+            return Err(format!("tombstones have no {operand}: keys made of it need index: true"));
         }
-        if !may_lack && !self.operands().any(|operand| matches!(operand, Operand::Key(_))) {
+        if lacking.is_none() && !self.operands().any(|operand| matches!(operand, Operand::Key(_))) {
             return Err("the record's {key} must be in it: else all records are one entry".to_owned());
         }
         self.operands().try_for_each(|operand| check_key_parts(operand, decode))

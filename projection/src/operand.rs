@@ -20,6 +20,19 @@ pub enum Operand {
     Timestamp,
 }
 
+impl core::fmt::Display for Operand {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Key(None) => f.write_str("key"),
+            Self::Key(Some(path)) => write!(f, "key.{path}"),
+            Self::Value(path) => write!(f, "value.{path}"),
+            Self::Header(name) => write!(f, "header.{name}"),
+            Self::Topic => f.write_str("topic"),
+            Self::Timestamp => f.write_str("timestamp"),
+        }
+    }
+}
+
 /// A record that was read, as operands see it.
 #[derive(Clone, Copy)]
 pub struct Sight<'r> {

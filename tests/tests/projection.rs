@@ -21,6 +21,8 @@ mod recreated;
 mod registry;
 #[path = "projection/replay.rs"]
 mod replay;
+#[path = "projection/rules.rs"]
+mod rules;
 #[path = "projection/schemas.rs"]
 mod schemas;
 #[path = "projection/settings.rs"]
