@@ -3,6 +3,8 @@
 //! Events are taken from the consumer's queue one by one, past the client's own `poll`: that tells neither the topic nor the
 //! offset of an end of partition. No group is joined and nothing is committed; every assignment names its offset.
 
+mod security;
+
 use crate::config::Cluster;
 use crate::source::{Event, FoundTopic, Letter, RawRecord, Source, Trouble};
 use core::ffi::{CStr, c_void};
@@ -21,6 +23,9 @@ use std::time::Duration;
 
 /// Longest wait for a seek to be carried out; no broker is asked.
 const SEEK_WAIT: Duration = Duration::from_secs(2);
+
+/// Of a refusal's text: a broker says some of it.
+const MAX_REFUSAL_CHARS: usize = 400;
 
 /// Settings that hold whatever the operator says.
 const FORCED: &[(&str, &str)] = &[
@@ -53,7 +58,8 @@ pub fn overridden(cluster: &Cluster) -> Vec<&'static str> {
     FORCED.iter().map(|(name, _)| *name).chain(["group.id"]).filter(given).collect()
 }
 
-fn client_config(cluster: &Cluster) -> ClientConfig {
+fn client_config(cluster: &Cluster) -> Result<ClientConfig, String> {
+    security::check(cluster)?;
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &cluster.bootstrap_servers);
     for (name, value) in DEFAULTS {
@@ -64,7 +70,7 @@ fn client_config(cluster: &Cluster) -> ClientConfig {
     }
     // What it has to say comes as errors and states.
     config.set_log_level(RDKafkaLogLevel::Critical);
-    config
+    Ok(config)
 }
 
 /// An error of the client about its settings, without their values: they may be secrets.
@@ -104,7 +110,7 @@ unsafe impl Send for Queue {}
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: got in `Kafka::new`, and given back once.
+        // SAFETY: got where it was made, and given back once.
         unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) };
     }
 }
@@ -119,10 +125,23 @@ impl Drop for Taken {
     }
 }
 
+impl Taken {
+    /// The error it tells, and its text.
+    fn error(&self) -> (Code, String) {
+        let event = self.0.as_ptr();
+        // SAFETY: the event is alive; its text lives as long.
+        unsafe {
+            let text = sys::rd_kafka_event_error_string(event);
+            let text = if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() };
+            (Code::from(sys::rd_kafka_event_error(event)), text)
+        }
+    }
+}
+
 impl Kafka {
     /// A consumer for these topics; the error is the client's about its settings. Contacts nobody yet.
     pub fn new(name: &str, cluster: &Cluster, topics: &[String]) -> Result<Self, String> {
-        let mut config = client_config(cluster);
+        let mut config = client_config(cluster)?;
         for (name, value) in FORCED {
             config.set(*name, *value);
         }
@@ -186,14 +205,8 @@ impl Kafka {
 
     /// Tells an error event, which the end of a partition is as well.
     fn tell_error(&self, event: &Taken, tell: &mut dyn FnMut(Event<'_>)) {
-        let event = event.0.as_ptr();
-        // SAFETY: the event is alive; its text lives as long.
-        let (code, text) = unsafe {
-            let text = sys::rd_kafka_event_error_string(event);
-            let text = if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() };
-            (Code::from(sys::rd_kafka_event_error(event)), text)
-        };
-        let at = self.place_of(event);
+        let (code, text) = event.error();
+        let at = self.place_of(event.0.as_ptr());
         let trouble = match (code, at) {
             (Code::PartitionEOF, Some((topic, partition, offset))) => {
                 return tell(Event::End { topic, partition, offset });
@@ -329,6 +342,7 @@ impl<F: Fn(Written) + Send + Sync + 'static> ProducerContext for Acknowledged<F>
 impl<F: Fn(Written) + Send + Sync + 'static> Letters<F> {
     /// A writer to that topic, which tells what became of each letter. Contacts nobody yet.
     pub fn new(cluster: &Cluster, topic: &str, tell: F) -> Result<Self, String> {
+        security::check(cluster)?;
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &cluster.bootstrap_servers);
         config.set("client.id", "millpond").set("message.timeout.ms", "30000").set("enable.metrics.push", "false");
@@ -365,7 +379,11 @@ impl<F: Fn(Written) + Send + Sync + 'static> Letters<F> {
 
 /// Looks at topics with a client of its own, which sees uncommitted records: ends are those of the log.
 pub struct Probe {
+    // Before the client it belongs to.
+    queue: Queue,
     consumer: BaseConsumer<Quiet>,
+    /// Why brokers do not let it in, or it does not trust them; empty = nothing of that kind.
+    refusal: String,
 }
 
 /// What a look found.
@@ -381,14 +399,52 @@ pub enum Looked {
 impl Probe {
     /// A probe of a cluster; contacts nobody yet.
     pub fn new(cluster: &Cluster) -> Result<Self, String> {
-        let mut config = client_config(cluster);
+        let mut config = client_config(cluster)?;
         config.remove("group.id");
         config.set("isolation.level", "read_uncommitted").set("allow.auto.create.topics", "false");
-        Ok(Self { consumer: config.create_with_context(Quiet).map_err(refused)? })
+        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(refused)?;
+        // SAFETY: the client is alive.
+        let queue = unsafe { sys::rd_kafka_queue_get_main(consumer.client().native_ptr()) };
+        let queue = NonNull::new(queue).ok_or("the client has no queue")?;
+        Ok(Self { queue: Queue(queue), consumer, refusal: String::new() })
+    }
+
+    /// Hears what the client told since it was last asked. Kept is what no repetition heals: a login or a certificate that is
+    /// refused, TLS towards who has none. Answers say no more than that nobody could be asked, and the client tells it only from time
+    /// to time.
+    fn hear(&mut self) {
+        loop {
+            // SAFETY: the queue is alive.
+            let event = unsafe { sys::rd_kafka_queue_poll(self.queue.0.as_ptr(), 0) };
+            let Some(event) = NonNull::new(event).map(Taken) else { return };
+            match event.error() {
+                (Code::Authentication | Code::SSL, text) => {
+                    self.refusal = text.chars().take(MAX_REFUSAL_CHARS).collect()
+                }
+                (Code::BrokerTransportFailure, text) if text.contains("PLAINTEXT broker listener") => {
+                    self.refusal = text
+                }
+                (Code::BrokerTransportFailure, _) => self.refusal.clear(),
+                _ => {}
+            }
+        }
     }
 
     /// Looks at a topic; waits for each answer so long at most.
-    pub fn look(&self, topic: &str, wait: Duration) -> Looked {
+    pub fn look(&mut self, topic: &str, wait: Duration) -> Looked {
+        let looked = self.ask(topic, wait);
+        self.hear();
+        match looked {
+            Looked::Down(reason) if !self.refusal.is_empty() => Looked::Down(format!("{reason}; {}", self.refusal)),
+            Looked::Down(_) => looked,
+            _ => {
+                self.refusal.clear();
+                looked
+            }
+        }
+    }
+
+    fn ask(&self, topic: &str, wait: Duration) -> Looked {
         let down = |error: KafkaError| Looked::Down(format!("topic {topic}: {error}"));
         let metadata = match self.consumer.fetch_metadata(Some(topic), wait) {
             Ok(metadata) => metadata,

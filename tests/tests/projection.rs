@@ -23,6 +23,8 @@ mod registry;
 mod replay;
 #[path = "projection/schemas.rs"]
 mod schemas;
+#[path = "projection/secured.rs"]
+mod secured;
 #[path = "projection/settings.rs"]
 mod settings;
 #[path = "projection/tombstones.rs"]

@@ -18,11 +18,11 @@ const WAIT: Duration = Duration::from_secs(5);
 pub fn start(name: &str, probe: Probe, topics: Vec<String>, answers: Sender<Answer>) -> Result<Sender<()>, String> {
     let (sender, asked) = channel();
     let thread = thread::Builder::new().name(format!("look-{name}"));
-    let spawned: io::Result<_> = thread.spawn(move || run(&probe, &topics, &answers, &asked));
+    let spawned: io::Result<_> = thread.spawn(move || run(probe, &topics, &answers, &asked));
     spawned.map(|_| sender).map_err(|error| error.to_string())
 }
 
-fn run(probe: &Probe, topics: &[String], answers: &Sender<Answer>, asked: &Receiver<()>) {
+fn run(mut probe: Probe, topics: &[String], answers: &Sender<Answer>, asked: &Receiver<()>) {
     loop {
         let mut all_found = true;
         for (number, topic) in topics.iter().enumerate() {
