@@ -7,6 +7,7 @@
 //! The law: at rest the keyspace is the fold of all records below the offsets that were applied.
 
 mod batch;
+mod silence;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,8 @@ pub enum Wish {
     Pause(At),
     /// Go on with it there.
     Resume(At, i64),
+    /// Make the source anew; what is to be told is assigned after it.
+    Renew,
     /// The schema of an id: of keys, or of values.
     Schema {
         /// The id.
@@ -68,6 +71,8 @@ pub struct Counts {
     pub conflicts: u64,
     /// Times all was read anew.
     pub rebuilds: u64,
+    /// Times the source was made anew, since it had forgotten a partition.
+    pub renewals: u64,
 }
 
 /// A topic as the engine knows it.
@@ -95,6 +100,7 @@ pub struct Engine {
     /// A rebuild is to end with a sweep.
     sweep_due: bool,
     wishes: Vec<Wish>,
+    silence: silence::Silence,
     /// The brokers were reached when they were last looked for.
     connected: bool,
     last_error: String,
@@ -121,6 +127,7 @@ impl Engine {
             generation: 0,
             sweep_due: false,
             wishes: vec![Wish::Look],
+            silence: silence::Silence::default(),
             connected: false,
             last_error: String::new(),
             is_lost: false,
@@ -271,6 +278,7 @@ impl Engine {
         match event {
             Event::Record(record) => self.record(&record, now_ms, wall_ms),
             Event::End { topic, partition, offset } => {
+                self.silence.heard((topic, partition));
                 if let Some(partition) = self.partitions.get_mut(&(topic, partition))
                     && partition.blocked.is_none()
                     && !partition.awaited
