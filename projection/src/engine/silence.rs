@@ -1,10 +1,11 @@
 //! Partitions that the source has forgotten: their logs go on, and nothing is told of them.
 //!
-//! librdkafka can forget all brokers for good after one that hung (its issue 5430), and tells nothing any more. A partition is silent while its log, as
-//! looks at the topics tell, holds more than was read of it, and a source that was asked until it had no more told nothing of it
-//! at all. That proves nothing yet: an open transaction hides all behind it, and large batches take their time. So it is assigned
-//! again first, which costs a fetch and makes a source that lives tell an end at least, be it that of a transaction. Where that
-//! brings nothing either, the source is made anew. For a partition that does not get on all the same the patience doubles.
+//! librdkafka can forget all brokers for good after one that hung (its issue 5430), and tells nothing any more. A partition is
+//! silent while its log, as looks at the topics tell, holds more than was read of it, and a source that was asked until it had no
+//! more told nothing of it at all. That proves nothing yet: an open transaction hides all behind it, and large batches take their
+//! time. So it is assigned again first, which costs a fetch and makes a source that lives tell an end at least, be it that of a
+//! transaction. Where that brings nothing either, the source is made anew. For a partition that does not get on all the same the
+//! patience doubles.
 
 use super::{At, Engine, Wish};
 use crate::state::Partition;
