@@ -1,10 +1,20 @@
-//! The consumer: a [`Source`] over librdkafka, and a [`Probe`] that looks at topics.
+//! The consumer: a [`Source`] over librdkafka, and a [`Probe`] that looks at topics. Here and below alone librdkafka is known.
 //!
 //! Events are taken from the consumer's queue one by one, past the client's own `poll`: that tells neither the topic nor the
 //! offset of an end of partition. No group is joined and nothing is committed; every assignment names its offset.
 
+mod letters;
+mod probe;
+mod producer;
+mod security;
+mod writer;
+
+pub use letters::{Letters, Written};
+pub use probe::{Looked, Probe, Want};
+pub use writer::{Outcome, Tell, Writer};
+
 use crate::config::Cluster;
-use crate::source::{Cleaning, Event, FoundTopic, Letter, RawRecord, Source, Trouble};
+use crate::source::{Event, RawRecord, Source, Trouble};
 use core::ffi::{CStr, c_void};
 use core::ptr::{NonNull, null};
 use rdkafka::bindings as sys;
@@ -12,8 +22,6 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::HashSet;
@@ -53,7 +61,8 @@ pub fn overridden(cluster: &Cluster) -> Vec<&'static str> {
     FORCED.iter().map(|(name, _)| *name).chain(["group.id"]).filter(given).collect()
 }
 
-fn client_config(cluster: &Cluster) -> ClientConfig {
+fn client_config(cluster: &Cluster) -> Result<ClientConfig, String> {
+    security::check(cluster)?;
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &cluster.bootstrap_servers);
     for (name, value) in DEFAULTS {
@@ -64,31 +73,15 @@ fn client_config(cluster: &Cluster) -> ClientConfig {
     }
     // What it has to say comes as errors and states.
     config.set_log_level(RDKafkaLogLevel::Critical);
-    config
+    Ok(config)
 }
 
 /// An error of the client about its settings, without their values: they may be secrets.
-pub(crate) fn refused(error: KafkaError) -> String {
+fn refused(error: KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, _, name, _) => format!("kafka: properties: {name}: the client refuses it"),
         other => other.to_string(),
     }
-}
-
-/// Settings of a client that writes.
-pub(crate) fn producer_config(cluster: &Cluster) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &cluster.bootstrap_servers);
-    config.set("client.id", "millpond").set("enable.metrics.push", "false");
-    // What concerns the connection alone: the others are the consumer's.
-    let shared = ["security.", "sasl.", "ssl.", "socket.", "broker.address", "client.id", "message.max"];
-    for (name, value) in &cluster.properties {
-        if shared.iter().any(|prefix| name.starts_with(prefix)) {
-            config.set(name, &value.0);
-        }
-    }
-    config.set("enable.idempotence", "true").set_log_level(RDKafkaLogLevel::Critical);
-    config
 }
 
 /// Says nothing by itself.
@@ -105,6 +98,7 @@ impl ConsumerContext for Quiet {}
 
 /// The partitions of one projection.
 pub struct Kafka {
+    config: ClientConfig,
     topics: Vec<String>,
     // Before the consumer it belongs to.
     queue: Queue,
@@ -120,7 +114,7 @@ unsafe impl Send for Queue {}
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: got in `Kafka::new`, and given back once.
+        // SAFETY: got where it was made, and given back once.
         unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) };
     }
 }
@@ -135,20 +129,37 @@ impl Drop for Taken {
     }
 }
 
+impl Taken {
+    /// The error it tells, and its text.
+    fn error(&self) -> (Code, String) {
+        let event = self.0.as_ptr();
+        // SAFETY: the event is alive; its text lives as long.
+        unsafe {
+            let text = sys::rd_kafka_event_error_string(event);
+            let text = if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() };
+            (Code::from(sys::rd_kafka_event_error(event)), text)
+        }
+    }
+}
+
 impl Kafka {
     /// A consumer for these topics; the error is the client's about its settings. Contacts nobody yet.
     pub fn new(name: &str, cluster: &Cluster, topics: &[String]) -> Result<Self, String> {
-        let mut config = client_config(cluster);
+        let mut config = client_config(cluster)?;
         for (name, value) in FORCED {
             config.set(*name, *value);
         }
         // No group is made: without a name nothing can be assigned.
         config.set("group.id", format!("millpond-{name}"));
+        Self::with(config, topics.to_vec())
+    }
+
+    fn with(config: ClientConfig, topics: Vec<String>) -> Result<Self, String> {
         let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(refused)?;
         // SAFETY: the client is alive.
         let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
         let queue = NonNull::new(queue).ok_or("the client has no queue")?;
-        Ok(Self { topics: topics.to_vec(), queue: Queue(queue), consumer, assigned: HashSet::new() })
+        Ok(Self { config, topics, queue: Queue(queue), consumer, assigned: HashSet::new() })
     }
 
     fn topic_number(&self, name: &CStr) -> Option<usize> {
@@ -202,14 +213,8 @@ impl Kafka {
 
     /// Tells an error event, which the end of a partition is as well.
     fn tell_error(&self, event: &Taken, tell: &mut dyn FnMut(Event<'_>)) {
-        let event = event.0.as_ptr();
-        // SAFETY: the event is alive; its text lives as long.
-        let (code, text) = unsafe {
-            let text = sys::rd_kafka_event_error_string(event);
-            let text = if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() };
-            (Code::from(sys::rd_kafka_event_error(event)), text)
-        };
-        let at = self.place_of(event);
+        let (code, text) = event.error();
+        let at = self.place_of(event.0.as_ptr());
         let trouble = match (code, at) {
             (Code::PartitionEOF, Some((topic, partition, offset))) => {
                 return tell(Event::End { topic, partition, offset });
@@ -307,292 +312,15 @@ impl Source for Kafka {
         // Its own position is not trusted: ends of partitions move it past records.
         self.assign(topic, partition, offset)
     }
-}
 
-/// Writes dead letters.
-pub struct Letters<F: Fn(Written) + Send + Sync + 'static> {
-    producer: ThreadedProducer<Acknowledged<F>>,
-    topic: String,
-}
-
-/// What became of a letter: its place, and why it was not written.
-pub struct Written {
-    /// Topic and partition of the record.
-    pub at: (usize, i32),
-    /// Its offset.
-    pub offset: i64,
-    /// Why it was refused.
-    pub result: Result<(), String>,
-}
-
-struct Acknowledged<F>(F);
-
-impl<F: Fn(Written) + Send + Sync + 'static> ClientContext for Acknowledged<F> {
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
-    fn error(&self, _: KafkaError, _: &str) {}
-}
-
-impl<F: Fn(Written) + Send + Sync + 'static> ProducerContext for Acknowledged<F> {
-    type DeliveryOpaque = Box<((usize, i32), i64)>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, place: Self::DeliveryOpaque) {
-        let (at, offset) = *place;
-        let result = result.as_ref().map(|_| ()).map_err(|(error, _)| error.to_string());
-        (self.0)(Written { at, offset, result });
+    fn renew(&mut self) -> Result<(), String> {
+        let fresh = Self::with(self.config.clone(), self.topics.clone())?;
+        end_beside(core::mem::replace(self, fresh))
     }
 }
 
-impl<F: Fn(Written) + Send + Sync + 'static> Letters<F> {
-    /// A writer to that topic, which tells what became of each letter. Contacts nobody yet.
-    pub fn new(cluster: &Cluster, topic: &str, tell: F) -> Result<Self, String> {
-        let mut config = producer_config(cluster);
-        config.set("message.timeout.ms", "30000");
-        let producer = config.create_with_context(Acknowledged(tell)).map_err(refused)?;
-        Ok(Self { producer, topic: topic.to_owned() })
-    }
-
-    /// Sends a letter; what becomes of it is told later, unless it is refused at once.
-    pub fn send(&self, letter: &Letter) -> Result<(), String> {
-        let mut headers = OwnedHeaders::new();
-        for (name, value) in &letter.headers {
-            headers = headers.insert(Header { key: name, value: value.as_deref() });
-        }
-        let place = Box::new((letter.at, letter.offset));
-        let mut record: BaseRecord<'_, [u8], [u8], _> =
-            BaseRecord::with_opaque_to(&self.topic, place).headers(headers).timestamp(letter.time_ms);
-        if let Some(key) = &letter.key {
-            record = record.key(&key[..]);
-        }
-        if let Some(value) = &letter.value {
-            record = record.payload(&value[..]);
-        }
-        self.producer.send(record).map_err(|(error, _)| error.to_string())
-    }
-}
-
-/// Looks at topics with a client of its own, which sees uncommitted records: ends are those of the log.
-pub struct Probe {
-    consumer: BaseConsumer<Quiet>,
-}
-
-/// What is asked beside a topic's partitions and id.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Want {
-    /// Where this time is, ms since the epoch.
-    pub time_ms: Option<i64>,
-    /// How it is cleaned.
-    pub cleaning: bool,
-}
-
-/// What a look found.
-pub enum Looked {
-    /// It is there.
-    Found(FoundTopic),
-    /// It is not.
-    Missing(String),
-    /// Nobody could be asked.
-    Down(String),
-}
-
-impl Probe {
-    /// A probe of a cluster; contacts nobody yet.
-    pub fn new(cluster: &Cluster) -> Result<Self, String> {
-        let mut config = client_config(cluster);
-        config.remove("group.id");
-        config.set("isolation.level", "read_uncommitted").set("allow.auto.create.topics", "false");
-        Ok(Self { consumer: config.create_with_context(Quiet).map_err(refused)? })
-    }
-
-    /// Looks at a topic; waits for each answer so long at most.
-    pub fn look(&self, topic: &str, want: Want, wait: Duration) -> Looked {
-        let down = |error: KafkaError| Looked::Down(format!("topic {topic}: {error}"));
-        let metadata = match self.consumer.fetch_metadata(Some(topic), wait) {
-            Ok(metadata) => metadata,
-            Err(error) => return down(error),
-        };
-        let Some(about) = metadata.topics().iter().find(|about| about.name() == topic) else {
-            return Looked::Missing(format!("topic {topic} is not there"));
-        };
-        match about.error().map(Code::from) {
-            None => {}
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
-                return Looked::Missing(format!("topic {topic} is not there"));
-            }
-            Some(code) => return Looked::Down(format!("topic {topic}: {code}")),
-        }
-        let mut partitions = Vec::new();
-        for partition in 0..about.partitions().len() as i32 {
-            match self.consumer.fetch_watermarks(topic, partition, wait) {
-                Ok(ends) => partitions.push(ends),
-                Err(error) => return down(error),
-            }
-        }
-        if partitions.is_empty() {
-            return Looked::Missing(format!("topic {topic} has no partitions yet"));
-        }
-        let at_time = match want.time_ms {
-            None => Vec::new(),
-            Some(time_ms) => match self.at_time(topic, &partitions, time_ms, wait) {
-                Ok(offsets) => offsets,
-                Err(error) => return down(error),
-            },
-        };
-        let cleaning = if want.cleaning { self.cleaning(topic, wait) } else { None };
-        // Brokers that have no ids, or tell none.
-        let id = self.topic_id(topic, wait).unwrap_or_default();
-        Looked::Found(FoundTopic { id, partitions, at_time, cleaning })
-    }
-
-    /// The first offset of a time or later, by partition; its end where all is older.
-    fn at_time(
-        &self,
-        topic: &str,
-        partitions: &[(i64, i64)],
-        time_ms: i64,
-        wait: Duration,
-    ) -> Result<Vec<i64>, KafkaError> {
-        let mut times = TopicPartitionList::new();
-        for partition in 0..partitions.len() as i32 {
-            times.add_partition_offset(topic, partition, Offset::Offset(time_ms))?;
-        }
-        let found = self.consumer.offsets_for_times(times, wait)?;
-        let offset = |(partition, (_, high)): (usize, &(i64, i64))| match found
-            .find_partition(topic, partition as i32)
-            .map(|found| found.offset())
-        {
-            Some(Offset::Offset(offset)) => offset,
-            _ => *high,
-        };
-        Ok(partitions.iter().enumerate().map(offset).collect())
-    }
-
-    /// How a topic is cleaned; `None` where that may not be asked.
-    fn cleaning(&self, topic: &str, wait: Duration) -> Option<Cleaning> {
-        let name = std::ffi::CString::new(topic).ok()?;
-        let client = self.consumer.client().native_ptr();
-        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: all handles are made here and given back below, in the order that librdkafka asks for; the event's parts are
-        // read before it is destroyed.
-        unsafe {
-            let queue = sys::rd_kafka_queue_new(client);
-            let kind = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
-            let mut resources = [sys::rd_kafka_ConfigResource_new(kind, name.as_ptr())];
-            let options =
-                sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-            let mut why = [0; 128];
-            sys::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, why.as_mut_ptr(), why.len());
-            sys::rd_kafka_DescribeConfigs(client, resources.as_mut_ptr(), 1, options, queue);
-            let event = sys::rd_kafka_queue_poll(queue, wait_ms);
-            let cleaning = cleaning_in(event);
-            if !event.is_null() {
-                sys::rd_kafka_event_destroy(event);
-            }
-            sys::rd_kafka_AdminOptions_destroy(options);
-            sys::rd_kafka_ConfigResource_destroy(resources[0]);
-            sys::rd_kafka_queue_destroy(queue);
-            cleaning
-        }
-    }
-
-    /// The id of a topic.
-    fn topic_id(&self, topic: &str, wait: Duration) -> Option<String> {
-        let name = std::ffi::CString::new(topic).ok()?;
-        let client = self.consumer.client().native_ptr();
-        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: all handles are made here and given back below, in the order that librdkafka asks for; the event's parts are
-        // read before it is destroyed.
-        unsafe {
-            let queue = sys::rd_kafka_queue_new(client);
-            let mut names = [name.as_ptr()];
-            let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
-            let options =
-                sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
-            let mut why = [0; 128];
-            sys::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, why.as_mut_ptr(), why.len());
-            sys::rd_kafka_DescribeTopics(client, topics, options, queue);
-            let event = sys::rd_kafka_queue_poll(queue, wait_ms);
-            let id = id_in(event);
-            if !event.is_null() {
-                sys::rd_kafka_event_destroy(event);
-            }
-            sys::rd_kafka_AdminOptions_destroy(options);
-            sys::rd_kafka_TopicCollection_destroy(topics);
-            sys::rd_kafka_queue_destroy(queue);
-            id
-        }
-    }
-}
-
-/// The settings in the result of DescribeConfigs.
-///
-/// # Safety
-/// `event` is null or such a result, and alive.
-unsafe fn cleaning_in(event: *mut sys::rd_kafka_event_t) -> Option<Cleaning> {
-    // SAFETY: the caller's promise; all that is read belongs to the event.
-    unsafe {
-        if event.is_null() {
-            return None;
-        }
-        let result = sys::rd_kafka_event_DescribeConfigs_result(event);
-        if result.is_null() {
-            return None;
-        }
-        let mut count = 0;
-        let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
-        if resources.is_null() || count == 0 {
-            return None;
-        }
-        let no_error = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
-        if sys::rd_kafka_ConfigResource_error(*resources) != no_error {
-            return None;
-        }
-        let mut entries = 0;
-        let configs = sys::rd_kafka_ConfigResource_configs(*resources, &mut entries);
-        let text = |text: *const core::ffi::c_char| (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy());
-        let mut cleaning = None;
-        for at in 0..entries {
-            let entry = *configs.add(at);
-            let value = text(sys::rd_kafka_ConfigEntry_value(entry));
-            match (text(sys::rd_kafka_ConfigEntry_name(entry)).as_deref(), value) {
-                (Some("cleanup.policy"), Some(policy)) => {
-                    cleaning.get_or_insert_with(Cleaning::default).compacts = policy.contains("compact");
-                }
-                (Some("delete.retention.ms"), Some(kept)) => {
-                    cleaning.get_or_insert_with(Cleaning::default).delete_retention_ms = kept.parse().ok();
-                }
-                _ => {}
-            }
-        }
-        cleaning
-    }
-}
-
-/// The topic id in the result of DescribeTopics.
-///
-/// # Safety
-/// `event` is null or such a result, and alive.
-unsafe fn id_in(event: *mut sys::rd_kafka_event_t) -> Option<String> {
-    // SAFETY: the caller's promise; all that is read belongs to the event.
-    unsafe {
-        if event.is_null() {
-            return None;
-        }
-        let result = sys::rd_kafka_event_DescribeTopics_result(event);
-        if result.is_null() {
-            return None;
-        }
-        let mut count = 0;
-        let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
-        if topics.is_null() || count == 0 {
-            return None;
-        }
-        let topic = *topics;
-        let error = sys::rd_kafka_TopicDescription_error(topic);
-        if sys::rd_kafka_error_code(error) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return None;
-        }
-        let id = sys::rd_kafka_TopicDescription_topic_id(topic);
-        let text = if id.is_null() { null() } else { sys::rd_kafka_Uuid_base64str(id) };
-        (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned()).filter(|id| !id.is_empty())
-    }
+/// Ends a client in a thread of its own: one that has lost something may take long, or never come to its end.
+fn end_beside(client: impl Send + 'static) -> Result<(), String> {
+    let end = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(move || drop(client));
+    end.map(drop).map_err(|error| error.to_string())
 }

@@ -11,6 +11,7 @@ mod held;
 mod memory;
 mod reading;
 mod schemas;
+mod silence;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,8 @@ pub enum Wish {
     Pause(At),
     /// Go on with it there.
     Resume(At, i64),
+    /// Make the source anew; what is to be told is assigned after it.
+    Renew,
     /// The schema of an id: of keys, or of values.
     Schema {
         /// The id.
@@ -78,6 +81,8 @@ pub struct Counts {
     pub conflicts: u64,
     /// Times all was read anew.
     pub rebuilds: u64,
+    /// Times the source was made anew, since it had forgotten a partition.
+    pub renewals: u64,
 }
 
 /// A topic as the engine knows it.
@@ -118,6 +123,7 @@ pub struct Engine {
     rebuilt_ms: u64,
     completed_ms: u64,
     wishes: Vec<Wish>,
+    silence: silence::Silence,
     /// The brokers were reached when they were last looked for.
     connected: bool,
     last_error: String,
@@ -159,6 +165,7 @@ impl Engine {
             rebuilt_ms: 0,
             completed_ms: 0,
             wishes: vec![Wish::Look],
+            silence: silence::Silence::default(),
             connected: false,
             last_error: String::new(),
             is_lost: false,
@@ -226,6 +233,7 @@ impl Engine {
         match event {
             Event::Record(record) => self.record(&record, now_ms, wall_ms),
             Event::End { topic, partition, offset } => {
+                self.silence.heard((topic, partition));
                 if let Some(partition) = self.partitions.get_mut(&(topic, partition))
                     && partition.blocked.is_none()
                     && !partition.awaited

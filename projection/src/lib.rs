@@ -3,7 +3,7 @@
 //! A projection follows all partitions of its topics and keeps, under a key prefix that it owns, what their records say:
 //! the keyspace equals the fold of all records below the offsets it has applied. This crate holds what of it needs no
 //! socket: [`config`], [`mapping`] of records to entries, [`schema`]s, the [`engine`] with its partitions' states; and
-//! [`consumer`] and [`producer`], the two files that speak to librdkafka.
+//! [`consumer`], the one module that speaks to librdkafka.
 
 #![warn(missing_docs)]
 
@@ -17,8 +17,6 @@ pub mod errors;
 pub mod filter;
 pub mod mapping;
 pub mod operand;
-#[cfg(feature = "kafka")]
-pub mod producer;
 pub mod schema;
 pub mod source;
 pub mod state;

@@ -92,6 +92,9 @@ pub trait Source {
 
     /// Goes on with a paused partition at an offset; see [`assign`](Self::assign).
     fn resume(&mut self, topic: usize, partition: i32, offset: i64) -> Result<(), String>;
+
+    /// Begins as at first: nothing is assigned, and nothing comes of what was. Refused, it goes on as before.
+    fn renew(&mut self) -> Result<(), String>;
 }
 
 /// A topic as it was found.

@@ -439,6 +439,18 @@ class Checks:
         self.opened.append(wrong)
         wrong.to(("_AUTHENTICATION",))
 
+    def check_tls_listeners(self):
+        self.produce.create_topic(topic="tls")
+        self.produce.send(topic="tls", key="a", value="1")
+        for listener in ("ssl", "sasl_ssl"):
+            at = self.described[f"{listener}_bootstrap"]
+            secured = Reader(at, "tls", **self.described[listener])
+            self.opened.append(secured)
+            assert secured.to((EOF,)) == [(0, b"a", b"1"), (EOF, 1)]
+            stranger = Reader(at, "tls", **{**self.described[listener], "ssl.ca.location": self.described["stranger"]})
+            self.opened.append(stranger)
+            stranger.to(("_SSL",))
+
     def check_kcat(self):
         if shutil.which("kcat") is None and os.geteuid() == 0 and shutil.which("apt-get"):
             for command in (["update", "-qq"], ["install", "-y", "-qq", "kcat"]):

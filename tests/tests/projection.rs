@@ -25,6 +25,8 @@ mod replay;
 mod rules;
 #[path = "projection/schemas.rs"]
 mod schemas;
+#[path = "projection/secured.rs"]
+mod secured;
 #[path = "projection/settings.rs"]
 mod settings;
 #[path = "projection/tombstones.rs"]

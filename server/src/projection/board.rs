@@ -99,6 +99,7 @@ pub fn of(engine: &mut Engine, topics: &[Arc<str>], errors: &mut ShownErrors, no
         ("dead_letters", counts.dead_letters),
         ("conflicts", counts.conflicts),
         ("rebuilds", counts.rebuilds),
+        ("renewals", counts.renewals),
     ];
     Board {
         state: status.state.name(),

@@ -5,7 +5,7 @@ use projection::consumer::{Looked, Probe, Want};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -15,6 +15,11 @@ const SHORT_PAUSE: Duration = Duration::from_millis(200);
 const WAIT: Duration = Duration::from_secs(5);
 /// Looks between two questions for how a topic is cleaned.
 const LOOKS_PER_CLEANING: u32 = 30;
+/// Time without any answer before another client asks, and its longest: it doubles while nobody answers that one either.
+/// librdkafka forgets all brokers for good when one says that there are none, as a cluster does that takes its only broker for
+/// dead, and something else goes on just then.
+const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_PATIENCE: Duration = Duration::from_secs(80);
 
 /// What is looked for.
 pub struct Topics {
@@ -46,12 +51,12 @@ pub fn start(
 ) -> Result<Sender<Option<TimeAsked>>, String> {
     let (sender, asked) = channel();
     let thread = thread::Builder::new().name(format!("look-{name}"));
-    let spawned: io::Result<_> = thread.spawn(move || run(&probe, &topics, &answers, &asked));
+    let spawned: io::Result<_> = thread.spawn(move || run(probe, &topics, &answers, &asked));
     spawned.map(|_| sender).map_err(|error| error.to_string())
 }
 
 /// Answers where a time is.
-fn find_time(probe: &Probe, topics: &Topics, asked: TimeAsked) -> Answer {
+fn find_time(probe: &mut Probe, topics: &Topics, asked: TimeAsked) -> Answer {
     let want = Want { time_ms: Some(asked.time_ms), cleaning: false };
     let found = match probe.look(&topics.names[asked.topic], want, WAIT) {
         Looked::Found(found) => {
@@ -62,8 +67,9 @@ fn find_time(probe: &Probe, topics: &Topics, asked: TimeAsked) -> Answer {
     Answer::Time(asked, found)
 }
 
-fn run(probe: &Probe, topics: &Topics, answers: &Sender<Answer>, asked: &Receiver<Option<TimeAsked>>) {
+fn run(mut probe: Probe, topics: &Topics, answers: &Sender<Answer>, asked: &Receiver<Option<TimeAsked>>) {
     let mut looks = vec![0_u32; topics.names.len()];
+    let (mut answered, mut patience) = (Instant::now(), PATIENCE);
     loop {
         let mut all_found = true;
         for (number, topic) in topics.names.iter().enumerate() {
@@ -81,6 +87,14 @@ fn run(probe: &Probe, topics: &Topics, answers: &Sender<Answer>, asked: &Receive
                 Looked::Down(reason) => Answer::NotFound { missing: false, reason },
             };
             all_found &= matches!(answer, Answer::Found(..));
+            if !matches!(answer, Answer::NotFound { missing: false, .. }) {
+                (answered, patience) = (Instant::now(), PATIENCE);
+            } else if answered.elapsed() >= patience {
+                (answered, patience) = (Instant::now(), (2 * patience).min(MAX_PATIENCE));
+                if let Err(reason) = probe.renew() {
+                    tracing::warn!(reason, "another client for looks at topics cannot be made");
+                }
+            }
             if answers.send(answer).is_err() {
                 return;
             }
@@ -95,7 +109,7 @@ fn run(probe: &Probe, topics: &Topics, answers: &Sender<Answer>, asked: &Receive
                 // However often it was asked for.
                 let all = core::iter::once(first).chain(core::iter::from_fn(|| asked.try_recv().ok()));
                 for time in all.flatten() {
-                    if answers.send(find_time(probe, topics, time)).is_err() {
+                    if answers.send(find_time(&mut probe, topics, time)).is_err() {
                         return;
                     }
                 }

@@ -183,7 +183,10 @@ impl<S: Source> Runner<S> {
                     let found = found.and_then(|offset| self.seek((topic, partition), offset));
                     self.parts.board.tell_sought(ticket, found);
                 }
-                Answer::Looked => self.engine.looked(),
+                Answer::Looked => {
+                    self.engine.looked();
+                    self.engine.watch(now_ms);
+                }
                 Answer::NotFound { missing, reason } => self.engine.not_found(missing, reason),
                 Answer::Schema(Wanted { id, of_key }, result) => {
                     self.schemas_asked.remove(&(id, of_key));
@@ -337,6 +340,7 @@ impl<S: Source> Runner<S> {
                     let resumed = source.resume(at.0, at.1, offset);
                     self.note_assigned(at, offset, resumed);
                 }
+                Wish::Renew => self.renew(),
                 Wish::Schema { id, of_key } => self.ask_for_schema(id, of_key),
                 Wish::Look => _ = self.parts.looks.send(None),
                 Wish::Letter(letter) => {
@@ -357,6 +361,20 @@ impl<S: Source> Runner<S> {
         }
     }
 
+    /// Makes the source anew.
+    fn renew(&mut self) {
+        let (name, renewed) = (&self.parts.board.name, self.parts.source.renew());
+        tracing::warn!(
+            projection = name,
+            "nothing was told of a partition though its log goes on: the client is made anew"
+        );
+        match renewed {
+            // All that is wanted of it is assigned next.
+            Ok(()) => self.unassigned.clear(),
+            Err(reason) => self.engine.not_found(false, reason),
+        }
+    }
+
     /// Reads what there is, up to a batch; whether there was anything.
     fn read(&mut self) -> bool {
         let (now_ms, wall_ms) = (self.now_ms(), self.parts.clock.now_ms());
@@ -364,6 +382,7 @@ impl<S: Source> Runner<S> {
         let mut tell = |event: Event<'_>| engine.tell(event, now_ms, wall_ms);
         let wait = if self.is_dirty || self.sweep.is_some() { Duration::ZERO } else { IDLE };
         if !source.poll(wait, &mut tell) {
+            self.engine.ran_dry();
             return false;
         }
         self.is_dirty = true;
@@ -371,6 +390,7 @@ impl<S: Source> Runner<S> {
             let engine = &mut self.engine;
             let mut tell = |event: Event<'_>| engine.tell(event, now_ms, wall_ms);
             if !self.parts.source.poll(Duration::ZERO, &mut tell) {
+                self.engine.ran_dry();
                 break;
             }
         }

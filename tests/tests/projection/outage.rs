@@ -1,7 +1,7 @@
 //! Brokers that are killed, hang, or are not there yet.
 
 use crate::pond::{self, Over, Pond, assert_same, count, dump, held, info};
-use millpond_tests::kafka::{self, Kafka, POLL, Random, projection, until};
+use millpond_tests::kafka::{self, DEADLINE, Kafka, POLL, Random, projection, until};
 use millpond_tests::{Conn, Reply};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -170,9 +170,10 @@ fn brokers_restart_again_and_again() {
     again("again", ["kill-broker", "start-broker"], 0);
 }
 
-/// The same for a broker that hangs for so long that the cluster takes it for dead.
+/// The same for a broker that hangs for so long that the cluster takes it for dead. Often librdkafka forgets all brokers then
+/// (#5430); that is noticed and heals by itself, which is told.
 #[test]
-#[ignore = "known gap: librdkafka #5430, in one of some 50 times a projection reads nothing any more until the server restarts"]
+#[ignore = "known gap: librdkafka #5280, the process may end with SIGSEGV when brokers come back"]
 fn brokers_hang_again_and_again() {
     again("hang", ["stop-broker", "cont-broker"], 4500);
 }
@@ -207,11 +208,17 @@ fn again(test: &str, [stop, start]: [&'static str; 2], stopped_ms: u64) {
         wait(stopped_ms + random.below(1500));
         kafka.control(start);
         let mut is_anew = Vec::new();
-        until("all go on", || {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
             let told: Vec<_> = names.iter().map(|name| info(&mut conn, name)).collect();
             is_anew.extend(told.iter().filter(|told| told["last_error"].contains("made anew")).cloned());
-            told.iter().all(|told| told["state"] == "live").then_some(())
-        });
+            let stuck: Vec<_> = told.iter().filter(|told| told["state"] != "live").collect();
+            if stuck.is_empty() {
+                break;
+            }
+            assert!(Instant::now() < deadline, "round {round}: these do not go on: {stuck:#?}");
+            std::thread::sleep(POLL);
+        }
         let rebuilds: Vec<i64> = names.iter().map(|name| count(&mut conn, name, "rebuilds")).collect();
         assert!(
             is_anew.is_empty() && rebuilds.iter().all(|count| *count == 0),
@@ -225,9 +232,15 @@ fn again(test: &str, [stop, start]: [&'static str; 2], stopped_ms: u64) {
         for (at, name) in names.iter().enumerate() {
             let sent = if at < MANY { &narrow } else { &wide };
             let sent: String = sent.iter().map(|(partition, offset)| format!("{partition} {offset} ")).collect();
-            let reply = conn.cmd(&format!("PROJECTION.WAIT {name} OFFSET {sent} 15000"));
+            // What was forgotten comes after two silences of ten seconds and more, and a look before and behind each.
+            let wait = format!("PROJECTION.WAIT {name} OFFSET {sent} 10000");
+            let is_there = (0..9).any(|_| conn.cmd(&wait) == Reply::Int(1));
             let told = |conn: &mut Conn| conn.cmd(&format!("PROJECTION.INFO {name} PARTITIONS"));
-            assert_eq!(reply, Reply::Int(1), "round {round}: nothing new arrives: {}", told(&mut conn));
+            assert!(is_there, "round {round}: nothing new arrives: {}", told(&mut conn));
+            let renewals = count(&mut conn, name, "renewals");
+            if renewals > 0 {
+                eprintln!("round {round}: {name}: {renewals} renewals");
+            }
         }
     }
 }

@@ -169,6 +169,33 @@ impl Answer {
     }
 }
 
+/// Asserts that a text of the configuration of projection `p` is shown nowhere: not in replies, over HTTP, nor in the log.
+pub fn assert_hidden(pond: &Pond, conn: &mut Conn, secret: &str) {
+    let commands = [
+        "PROJECTION.DESCRIBE p",
+        "PROJECTION.INFO p PARTITIONS",
+        "PROJECTION.ERRORS p",
+        "PROJECTION.LIST",
+        "INFO everything",
+        "INFO projections",
+        "CONFIG GET *",
+        "CLIENT LIST",
+        "SLOWLOG GET",
+        "COMMAND DOCS projection.info",
+    ];
+    for command in commands {
+        let reply = conn.cmd(command);
+        assert!(!matches!(reply, Reply::Error(_)), "{command}: {reply}");
+        assert!(!reply.to_string().contains(secret), "{command}: {reply}");
+    }
+    for path in ["/metrics", "/readyz", "/healthz", "/p", "/p/k"] {
+        let answer = pond.get(path);
+        assert!(!format!("{answer:?}").contains(secret), "{path}: {answer:?}");
+    }
+    let output = pond.server().output();
+    assert!(!output.contains(secret), "{output}");
+}
+
 /// Waits until a projection is ready.
 pub fn ready(conn: &mut Conn, projection: &str) {
     let deadline = Instant::now() + DEADLINE;

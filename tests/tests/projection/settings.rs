@@ -44,7 +44,7 @@ fn refusal(folder: &Folder, text: &str) -> (Option<i32>, String) {
 
 /// Its socket is there before projections begin: a refusal may come a moment later.
 fn wait_briefly(child: &mut std::process::Child) -> Option<std::process::ExitStatus> {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_millis(500);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
     until("a moment has passed", || {
         let status = child.try_wait().expect("the child is ours");
         (status.is_some() || std::time::Instant::now() > deadline).then_some(status)
@@ -183,7 +183,7 @@ fn refusals_do_not_show_secrets() {
         ),
         one("").replace(
             "bootstrap_servers: '127.0.0.1:1'",
-            "bootstrap_servers: 'x:1', properties: { ssl.key.pem: hushhush }",
+            "bootstrap_servers: 'x:1', properties: { security.protocol: SSL, ssl.key.pem: hushhush }",
         ),
         one("").replace(
             "bootstrap_servers: '127.0.0.1:1'",
@@ -239,29 +239,7 @@ fn secrets_are_shown_nowhere() {
         } else {
             until("it says what is wrong", || (!pond::info(&mut conn, "p")["last_error"].is_empty()).then_some(()));
         }
-        let commands = [
-            "PROJECTION.DESCRIBE p",
-            "PROJECTION.INFO p PARTITIONS",
-            "PROJECTION.ERRORS p",
-            "PROJECTION.LIST",
-            "INFO everything",
-            "INFO projections",
-            "CONFIG GET *",
-            "CLIENT LIST",
-            "SLOWLOG GET",
-            "COMMAND DOCS projection.info",
-        ];
-        for command in commands {
-            let reply = conn.cmd(command);
-            assert!(!matches!(reply, Reply::Error(_)), "{command}: {reply}");
-            assert!(!reply.to_string().contains("hushhush"), "{command}: {reply}");
-        }
-        for path in ["/metrics", "/readyz", "/healthz", "/p", "/p/k"] {
-            let answer = pond.get(path);
-            assert!(!format!("{answer:?}").contains("hushhush"), "{path}: {answer:?}");
-        }
-        let output = pond.server().output();
-        assert!(!output.contains("hushhush"), "{output}");
+        pond::assert_hidden(&pond, &mut conn, "hushhush");
     }
 }
 

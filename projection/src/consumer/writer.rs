@@ -1,13 +1,13 @@
 //! Records written to a topic for somebody who waits for what becomes of them.
 
+use super::producer::{Lost, Producer, settings};
 use crate::config::Cluster;
-use crate::consumer::{producer_config, refused};
 use rdkafka::Message as _;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 /// What became of a record.
@@ -26,11 +26,12 @@ pub type Tell = Box<dyn FnOnce(Outcome) + Send + Sync>;
 
 /// Writes records to a topic.
 pub struct Writer {
-    producer: ThreadedProducer<Told>,
+    producer: Producer<Told>,
     topic: String,
 }
 
-struct Told;
+#[derive(Clone)]
+struct Told(Lost);
 
 impl ClientContext for Told {
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
@@ -41,6 +42,9 @@ impl ProducerContext for Told {
     type DeliveryOpaque = Box<Tell>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, tell: Self::DeliveryOpaque) {
+        if let Err((error, _)) = result {
+            self.0.note(error);
+        }
         tell(match result {
             Ok(message) => Outcome::Written(message.partition(), message.offset()),
             Err((error, _)) if is_open(error) => Outcome::Unknown(error.to_string()),
@@ -70,22 +74,27 @@ fn is_open(error: &KafkaError) -> bool {
 impl Writer {
     /// A writer to that topic. Contacts nobody yet.
     pub fn new(cluster: &Cluster, topic: &str) -> Result<Self, String> {
-        let mut config = producer_config(cluster);
+        let mut config = settings(cluster)?;
         config.set("acks", "all").set("linger.ms", "0").set("message.timeout.ms", "10000");
         // As other clients do: else a key gets into another partition than theirs, and its order is lost.
         config.set("partitioner", "murmur2_random");
-        Ok(Self { producer: config.create_with_context(Told).map_err(refused)?, topic: topic.to_owned() })
+        let lost = Lost::default();
+        Ok(Self { producer: Producer::new(config, Told(lost.clone()), lost)?, topic: topic.to_owned() })
     }
 
     /// Writes a record, without a value a tombstone; what becomes of it is told within some ten seconds.
     pub fn write(&self, key: &[u8], value: Option<&[u8]>, tell: Tell) {
-        let mut record: BaseRecord<'_, [u8], [u8], _> =
-            BaseRecord::with_opaque_to(&self.topic, Box::new(tell)).key(key);
-        if let Some(value) = value {
-            record = record.payload(value);
-        }
-        if let Err((error, record)) = self.producer.send(record) {
-            (record.delivery_opaque)(Outcome::Refused(error.to_string()));
+        let tell: Box<Tell> = Box::new(tell);
+        let refused = self.producer.with(|producer| {
+            let mut record: BaseRecord<'_, [u8], [u8], _> = BaseRecord::with_opaque_to(&self.topic, tell).key(key);
+            if let Some(value) = value {
+                record = record.payload(value);
+            }
+            producer.send(record).err().map(|(error, record)| (error.to_string(), record.delivery_opaque))
+        });
+        // Without a client `tell` is dropped, which says that nobody knows.
+        if let Ok(Some((reason, tell))) = refused {
+            tell(Outcome::Refused(reason));
         }
     }
 }

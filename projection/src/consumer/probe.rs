@@ -1,0 +1,298 @@
+//! Looks at topics: whether they are there, which they are, where their logs end.
+
+use super::{Queue, Quiet, Taken, client_config, end_beside, refused};
+use crate::config::Cluster;
+use crate::source::{Cleaning, FoundTopic};
+use core::ffi::CStr;
+use core::ptr::{NonNull, null};
+use rdkafka::bindings as sys;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::{Offset, TopicPartitionList};
+use std::time::Duration;
+
+/// Of a refusal's text: a broker says some of it.
+const MAX_REFUSAL_CHARS: usize = 400;
+
+/// Looks at topics with a client of its own, which sees uncommitted records: ends are those of the log.
+pub struct Probe {
+    config: ClientConfig,
+    // Before the client it belongs to.
+    queue: Queue,
+    consumer: BaseConsumer<Quiet>,
+    /// Why brokers do not let it in, or it does not trust them; empty = nothing of that kind.
+    refusal: String,
+}
+
+/// What is asked beside a topic's partitions and id.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Want {
+    /// Where this time is, ms since the epoch.
+    pub time_ms: Option<i64>,
+    /// How it is cleaned.
+    pub cleaning: bool,
+}
+
+/// What a look found.
+pub enum Looked {
+    /// It is there.
+    Found(FoundTopic),
+    /// It is not.
+    Missing(String),
+    /// Nobody could be asked.
+    Down(String),
+}
+
+impl Probe {
+    /// A probe of a cluster; contacts nobody yet.
+    pub fn new(cluster: &Cluster) -> Result<Self, String> {
+        let mut config = client_config(cluster)?;
+        config.remove("group.id");
+        config.set("isolation.level", "read_uncommitted").set("allow.auto.create.topics", "false");
+        Self::with(config)
+    }
+
+    fn with(config: ClientConfig) -> Result<Self, String> {
+        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(refused)?;
+        // SAFETY: the client is alive.
+        let queue = unsafe { sys::rd_kafka_queue_get_main(consumer.client().native_ptr()) };
+        let queue = NonNull::new(queue).ok_or("the client has no queue")?;
+        Ok(Self { config, queue: Queue(queue), consumer, refusal: String::new() })
+    }
+
+    /// Goes on with another client: one that no broker answers may have forgotten where they are.
+    pub fn renew(&mut self) -> Result<(), String> {
+        let mut fresh = Self::with(self.config.clone())?;
+        fresh.refusal.clone_from(&self.refusal);
+        end_beside(core::mem::replace(self, fresh))
+    }
+
+    /// Hears what the client told since it was last asked. Kept is what no repetition heals: a login or a certificate that is
+    /// refused, TLS towards who has none. Answers say no more than that nobody could be asked, and the client tells it only from time
+    /// to time.
+    fn hear(&mut self) {
+        loop {
+            // SAFETY: the queue is alive.
+            let event = unsafe { sys::rd_kafka_queue_poll(self.queue.0.as_ptr(), 0) };
+            let Some(event) = NonNull::new(event).map(Taken) else { return };
+            match event.error() {
+                (Code::Authentication | Code::SSL, text) => {
+                    self.refusal = text.chars().take(MAX_REFUSAL_CHARS).collect()
+                }
+                (Code::BrokerTransportFailure, text) if text.contains("PLAINTEXT broker listener") => {
+                    self.refusal = text
+                }
+                (Code::BrokerTransportFailure, _) => self.refusal.clear(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Looks at a topic; waits for each answer so long at most.
+    pub fn look(&mut self, topic: &str, want: Want, wait: Duration) -> Looked {
+        let looked = self.ask(topic, want, wait);
+        self.hear();
+        match looked {
+            Looked::Down(reason) if !self.refusal.is_empty() => Looked::Down(format!("{reason}; {}", self.refusal)),
+            Looked::Down(_) => looked,
+            _ => {
+                self.refusal.clear();
+                looked
+            }
+        }
+    }
+
+    fn ask(&self, topic: &str, want: Want, wait: Duration) -> Looked {
+        let down = |error: KafkaError| Looked::Down(format!("topic {topic}: {error}"));
+        let metadata = match self.consumer.fetch_metadata(Some(topic), wait) {
+            Ok(metadata) => metadata,
+            Err(error) => return down(error),
+        };
+        let Some(about) = metadata.topics().iter().find(|about| about.name() == topic) else {
+            return Looked::Missing(format!("topic {topic} is not there"));
+        };
+        match about.error().map(Code::from) {
+            None => {}
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
+                return Looked::Missing(format!("topic {topic} is not there"));
+            }
+            Some(code) => return Looked::Down(format!("topic {topic}: {code}")),
+        }
+        let mut partitions = Vec::new();
+        for partition in 0..about.partitions().len() as i32 {
+            match self.consumer.fetch_watermarks(topic, partition, wait) {
+                Ok(ends) => partitions.push(ends),
+                Err(error) => return down(error),
+            }
+        }
+        if partitions.is_empty() {
+            return Looked::Missing(format!("topic {topic} has no partitions yet"));
+        }
+        let at_time = match want.time_ms {
+            None => Vec::new(),
+            Some(time_ms) => match self.at_time(topic, &partitions, time_ms, wait) {
+                Ok(offsets) => offsets,
+                Err(error) => return down(error),
+            },
+        };
+        let cleaning = if want.cleaning { self.cleaning(topic, wait) } else { None };
+        // Brokers that have no ids, or tell none.
+        let id = self.topic_id(topic, wait).unwrap_or_default();
+        Looked::Found(FoundTopic { id, partitions, at_time, cleaning })
+    }
+
+    /// The first offset of a time or later, by partition; its end where all is older.
+    fn at_time(
+        &self,
+        topic: &str,
+        partitions: &[(i64, i64)],
+        time_ms: i64,
+        wait: Duration,
+    ) -> Result<Vec<i64>, KafkaError> {
+        let mut times = TopicPartitionList::new();
+        for partition in 0..partitions.len() as i32 {
+            times.add_partition_offset(topic, partition, Offset::Offset(time_ms))?;
+        }
+        let found = self.consumer.offsets_for_times(times, wait)?;
+        let offset = |(partition, (_, high)): (usize, &(i64, i64))| match found
+            .find_partition(topic, partition as i32)
+            .map(|found| found.offset())
+        {
+            Some(Offset::Offset(offset)) => offset,
+            _ => *high,
+        };
+        Ok(partitions.iter().enumerate().map(offset).collect())
+    }
+
+    /// How a topic is cleaned; `None` where that may not be asked.
+    fn cleaning(&self, topic: &str, wait: Duration) -> Option<Cleaning> {
+        let name = std::ffi::CString::new(topic).ok()?;
+        let client = self.consumer.client().native_ptr();
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: all handles are made here and given back below, in the order that librdkafka asks for; the event's parts are
+        // read before it is destroyed.
+        unsafe {
+            let queue = sys::rd_kafka_queue_new(client);
+            let kind = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+            let mut resources = [sys::rd_kafka_ConfigResource_new(kind, name.as_ptr())];
+            let options =
+                sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+            let mut why = [0; 128];
+            sys::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, why.as_mut_ptr(), why.len());
+            sys::rd_kafka_DescribeConfigs(client, resources.as_mut_ptr(), 1, options, queue);
+            let event = sys::rd_kafka_queue_poll(queue, wait_ms);
+            let cleaning = cleaning_in(event);
+            if !event.is_null() {
+                sys::rd_kafka_event_destroy(event);
+            }
+            sys::rd_kafka_AdminOptions_destroy(options);
+            sys::rd_kafka_ConfigResource_destroy(resources[0]);
+            sys::rd_kafka_queue_destroy(queue);
+            cleaning
+        }
+    }
+
+    /// The id of a topic.
+    fn topic_id(&self, topic: &str, wait: Duration) -> Option<String> {
+        let name = std::ffi::CString::new(topic).ok()?;
+        let client = self.consumer.client().native_ptr();
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: all handles are made here and given back below, in the order that librdkafka asks for; the event's parts are
+        // read before it is destroyed.
+        unsafe {
+            let queue = sys::rd_kafka_queue_new(client);
+            let mut names = [name.as_ptr()];
+            let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
+            let options =
+                sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+            let mut why = [0; 128];
+            sys::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, why.as_mut_ptr(), why.len());
+            sys::rd_kafka_DescribeTopics(client, topics, options, queue);
+            let event = sys::rd_kafka_queue_poll(queue, wait_ms);
+            let id = id_in(event);
+            if !event.is_null() {
+                sys::rd_kafka_event_destroy(event);
+            }
+            sys::rd_kafka_AdminOptions_destroy(options);
+            sys::rd_kafka_TopicCollection_destroy(topics);
+            sys::rd_kafka_queue_destroy(queue);
+            id
+        }
+    }
+}
+
+/// The settings in the result of DescribeConfigs.
+///
+/// # Safety
+/// `event` is null or such a result, and alive.
+unsafe fn cleaning_in(event: *mut sys::rd_kafka_event_t) -> Option<Cleaning> {
+    // SAFETY: the caller's promise; all that is read belongs to the event.
+    unsafe {
+        if event.is_null() {
+            return None;
+        }
+        let result = sys::rd_kafka_event_DescribeConfigs_result(event);
+        if result.is_null() {
+            return None;
+        }
+        let mut count = 0;
+        let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
+        if resources.is_null() || count == 0 {
+            return None;
+        }
+        let no_error = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+        if sys::rd_kafka_ConfigResource_error(*resources) != no_error {
+            return None;
+        }
+        let mut entries = 0;
+        let configs = sys::rd_kafka_ConfigResource_configs(*resources, &mut entries);
+        let text = |text: *const core::ffi::c_char| (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy());
+        let mut cleaning = None;
+        for at in 0..entries {
+            let entry = *configs.add(at);
+            let value = text(sys::rd_kafka_ConfigEntry_value(entry));
+            match (text(sys::rd_kafka_ConfigEntry_name(entry)).as_deref(), value) {
+                (Some("cleanup.policy"), Some(policy)) => {
+                    cleaning.get_or_insert_with(Cleaning::default).compacts = policy.contains("compact");
+                }
+                (Some("delete.retention.ms"), Some(kept)) => {
+                    cleaning.get_or_insert_with(Cleaning::default).delete_retention_ms = kept.parse().ok();
+                }
+                _ => {}
+            }
+        }
+        cleaning
+    }
+}
+
+/// The topic id in the result of DescribeTopics.
+///
+/// # Safety
+/// `event` is null or such a result, and alive.
+unsafe fn id_in(event: *mut sys::rd_kafka_event_t) -> Option<String> {
+    // SAFETY: the caller's promise; all that is read belongs to the event.
+    unsafe {
+        if event.is_null() {
+            return None;
+        }
+        let result = sys::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return None;
+        }
+        let mut count = 0;
+        let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        if topics.is_null() || count == 0 {
+            return None;
+        }
+        let topic = *topics;
+        let error = sys::rd_kafka_TopicDescription_error(topic);
+        if sys::rd_kafka_error_code(error) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+        let text = if id.is_null() { null() } else { sys::rd_kafka_Uuid_base64str(id) };
+        (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned()).filter(|id| !id.is_empty())
+    }
+}
