@@ -22,6 +22,9 @@ use std::time::Duration;
 /// Longest wait for a seek to be carried out; no broker is asked.
 const SEEK_WAIT: Duration = Duration::from_secs(2);
 
+/// Longest log that is believed: sums of them do not overflow.
+const MAX_OFFSET: i64 = 1 << 48;
+
 /// Settings that hold whatever the operator says.
 const FORCED: &[(&str, &str)] = &[
     ("enable.auto.commit", "false"),
@@ -218,9 +221,11 @@ impl Kafka {
             (Code::AutoOffsetReset | Code::OffsetOutOfRange, Some((topic, partition, _))) => {
                 Trouble::OutOfRange { topic, partition }
             }
-            (Code::BadMessage | Code::InvalidMessage, Some((topic, partition, _))) => {
-                Trouble::Damaged { topic, partition }
-            }
+            // A format or a compression that it does not know as well: it passes over such a batch, or stands there.
+            (
+                Code::BadMessage | Code::InvalidMessage | Code::NotImplemented | Code::BadCompression,
+                Some((topic, partition, _)),
+            ) => Trouble::Damaged { topic, partition },
             _ => Trouble::Passing,
         };
         tell(Event::Trouble(trouble, text));
@@ -410,8 +415,9 @@ impl Probe {
             Ok(metadata) => metadata,
             Err(error) => return down(error),
         };
-        let Some(about) = metadata.topics().iter().find(|about| about.name() == topic) else {
-            return Looked::Missing(format!("topic {topic} is not there"));
+        // One was asked for. Its name is not looked at: one that is no text would be a panic.
+        let [about] = metadata.topics() else {
+            return Looked::Down(format!("topic {topic}: the broker told of {} topics", metadata.topics().len()));
         };
         match about.error().map(Code::from) {
             None => {}
@@ -423,7 +429,12 @@ impl Probe {
         let mut partitions = Vec::new();
         for partition in 0..about.partitions().len() as i32 {
             match self.consumer.fetch_watermarks(topic, partition, wait) {
-                Ok(ends) => partitions.push(ends),
+                Ok((low, high)) if (0..=high).contains(&low) && high <= MAX_OFFSET => partitions.push((low, high)),
+                Ok((low, high)) => {
+                    return Looked::Down(format!(
+                        "topic {topic}: partition {partition} cannot end at {low} and {high}"
+                    ));
+                }
                 Err(error) => return down(error),
             }
         }
@@ -592,7 +603,11 @@ unsafe fn id_in(event: *mut sys::rd_kafka_event_t) -> Option<String> {
             return None;
         }
         let id = sys::rd_kafka_TopicDescription_topic_id(topic);
-        let text = if id.is_null() { null() } else { sys::rd_kafka_Uuid_base64str(id) };
+        // All zero: the broker has none.
+        let is_one = !id.is_null()
+            && (sys::rd_kafka_Uuid_most_significant_bits(id) != 0
+                || sys::rd_kafka_Uuid_least_significant_bits(id) != 0);
+        let text = if is_one { sys::rd_kafka_Uuid_base64str(id) } else { null() };
         (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned()).filter(|id| !id.is_empty())
     }
 }
