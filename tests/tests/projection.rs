@@ -23,6 +23,8 @@ mod registry;
 mod replay;
 #[path = "projection/schemas.rs"]
 mod schemas;
+#[path = "projection/scripted.rs"]
+mod scripted;
 #[path = "projection/settings.rs"]
 mod settings;
 #[path = "projection/tombstones.rs"]
