@@ -51,11 +51,6 @@ impl Random {
         Random(seed)
     }
 
-    /// Seeded by a number that was drawn.
-    pub fn from(seed: u64) -> Random {
-        Random(seed)
-    }
-
     /// A number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);

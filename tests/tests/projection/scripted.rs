@@ -25,10 +25,16 @@ fn pond(broker: &Broker, projections: &str) -> Pond {
     Pond::start(&config(broker, projections))
 }
 
-/// A question that is not answered within a second is a broker that hangs.
+/// An impatient one: a question that is not answered within a second is a broker that hangs, and errors are soon over.
 fn config(broker: &Broker, projections: &str) -> String {
-    let quick = "properties: { socket.timeout.ms: 1000 }, bootstrap_servers:";
+    let quick = "properties: { socket.timeout.ms: 1000, reconnect.backoff.ms: 20, reconnect.backoff.max.ms: 100, \
+                 fetch.error.backoff.ms: 20, retry.backoff.ms: 20 }, bootstrap_servers:";
     kafka::config(&broker.bootstrap(), "http://127.0.0.1:1", projections).replacen("bootstrap_servers:", quick, 1)
+}
+
+/// Does all at the same time, since most of it is waiting.
+fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    std::thread::scope(|scope| cases.into_iter().for_each(|case| _ = scope.spawn(|| test(case))));
 }
 
 /// What the logs of a topic mean.

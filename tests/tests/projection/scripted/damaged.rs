@@ -1,6 +1,6 @@
 //! Batches that are damaged: what they held is not served, and nothing is passed over in silence.
 
-use super::{applied, broker, pond, settle};
+use super::{applied, at_once, broker, pond, settle};
 use crate::pond::{self, Pond, count, dump, errors, info, states};
 use millpond_tests::broker::log::place;
 use millpond_tests::broker::{Api, Broker, Log, record};
@@ -64,34 +64,18 @@ fn assert_stands_still(conn: &mut Conn) {
     assert_eq!((applied(conn, "p")[0], states(conn, "p")[0].as_str()), (2, "blocked_poison"));
 }
 
+/// A byte of the value, or of the checksum. And the version of the batch's format, which is not part of what is summed: of one
+/// that nobody knows, which the client passes over by itself, and of one that has another checksum.
 #[test]
-fn a_damaged_value_is_in_the_way_until_it_is_skipped() {
-    stands_until_skipped(flipped(place::VALUE, 1));
-}
-
-#[test]
-fn a_damaged_checksum_is_in_the_way_until_it_is_skipped() {
-    stands_until_skipped(flipped(place::CRC, 0x80));
-}
-
-/// The version of a batch's format is not part of what is summed. One that nobody knows is passed over by the client.
-#[test]
-fn a_format_that_nobody_knows_is_in_the_way_until_it_is_skipped() {
-    stands_until_skipped(flipped(place::MAGIC, 1));
-}
-
-/// An older format, with another checksum.
-#[test]
-fn a_format_that_is_another_is_in_the_way_until_it_is_skipped() {
-    stands_until_skipped(flipped(place::MAGIC, 3));
+fn a_damaged_batch_is_in_the_way_until_it_is_skipped() {
+    let flips = [(place::VALUE, 1), (place::CRC, 0x80), (place::MAGIC, 1), (place::MAGIC, 3)];
+    at_once(flips, |(at, bits)| stands_until_skipped(flipped(at, bits)));
 }
 
 /// Batches that are not compressed as they say they are, or in a way that nobody knows.
 #[test]
 fn a_batch_that_cannot_be_unpacked_is_in_the_way_until_it_is_skipped() {
-    for codec in [1, 2, 3, 4, 7] {
-        stands_until_skipped(|log| _ = log.append_coded(codec, &[record("k", "new")]));
-    }
+    at_once([1, 2, 3, 4, 7], |codec| stands_until_skipped(|log| _ = log.append_coded(codec, &[record("k", "new")])));
 }
 
 /// What was damaged on one broker may be whole on another: a rebuild reads it.
