@@ -265,6 +265,30 @@ fn ends_that_cannot_be() {
     assert!(!pond.server().output().contains("panicked"), "{}", pond.server().output());
 }
 
+/// Error codes that nobody knows, wherever there is a code: they are errors, and nothing else.
+#[test]
+fn codes_that_nobody_knows() {
+    let Some((broker, pond, mut conn)) = following() else { return };
+    for code in [114, 999, 4242, i16::MAX, i16::MIN, -300] {
+        // Behind the topic's name and the number of its partitions; a topic's own error; the first of a coordinator's answer.
+        let [high, low] = code.to_be_bytes();
+        broker.lie(Api::ListOffsets, move |frame| frame.body[19..21].copy_from_slice(&[high, low]));
+        broker.lie(Api::FindCoordinator, move |frame| frame.body[..2].copy_from_slice(&[high, low]));
+        broker.edit("t", 0, |log| log.error = Some(code));
+        until_answered(&broker, &mut conn, Api::Fetch, 2);
+        until_answered(&broker, &mut conn, Api::ListOffsets, 2);
+        broker.fail("t", code);
+        until_answered(&broker, &mut conn, Api::Metadata, 2);
+        until("it is told", || info(&mut conn, "p")["last_error"].contains("topic t: ").then_some(()));
+        broker.be_honest();
+        broker.edit("t", 0, |log| log.error = None);
+        broker.fail("t", 0);
+        settle(&broker, &mut conn, "p", "t", 2);
+    }
+    assert_eq!(count(&mut conn, "p", "rebuilds"), 0);
+    assert!(!pond.server().output().contains("panicked"));
+}
+
 /// A name of a topic that is no text, or another's.
 #[test]
 fn topics_with_other_names() {
