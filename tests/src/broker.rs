@@ -5,7 +5,8 @@
 //! test asks for lies. Its threads end with it; requests that it does not know close their connection.
 //!
 //! It knows ApiVersions 0 (and refuses later ones as old brokers do), Metadata 4, and up to 12 where topics have ids, ListOffsets 2,
-//! Fetch 4, FindCoordinator 0. Nothing can be produced but by [`Broker::edit`] and its like.
+//! Fetch 4, FindCoordinator 0. Nothing can be produced but by [`Broker::edit`] and its like. There is one broker, no epochs of leaders,
+//! no compression.
 
 mod answers;
 pub mod log;

@@ -259,6 +259,9 @@ fn offset_of(log: &Log, time_ms: i64, is_committed: bool) -> Option<i64> {
     }
 }
 
+/// A partition, an offset of it, and most bytes.
+type Place = (i32, i64, usize);
+
 /// What is fetched.
 #[derive(Debug)]
 pub struct Fetch {
@@ -266,8 +269,8 @@ pub struct Fetch {
     pub wait_ms: u64,
     most: usize,
     is_committed: bool,
-    /// Partition, offset and most bytes, by topic.
-    topics: Vec<(String, Vec<(i32, i64, usize)>)>,
+    /// By topic.
+    topics: Vec<(String, Vec<Place>)>,
 }
 
 impl Fetch {

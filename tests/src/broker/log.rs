@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 
 /// Where parts of a batch lie, for [`Log::damage`]; negative places count from its end.
 pub mod place {
-    /// Its first offset, lowest byte.
-    pub const BASE: isize = 7;
     /// Its length, highest byte.
     pub const LENGTH: isize = 8;
     /// The version of its format.

@@ -9,9 +9,8 @@ use std::sync::atomic::AtomicBool;
 
 /// A log of so many records with keys of that prefix.
 fn filled(prefix: &str, count: usize) -> Log {
-    let records: Vec<_> = (0..count).map(|n| record(&format!("{prefix}{n}"), prefix)).collect();
     let mut log = Log::default();
-    records.iter().for_each(|record| _ = log.append(&[record.clone()]));
+    (0..count).for_each(|n| _ = log.append(&[record(&format!("{prefix}{n}"), prefix)]));
     log
 }
 
@@ -88,9 +87,9 @@ fn retention_passes_a_paused_reader() {
     let mut conn = pond.ready(&["p"]);
     assert_eq!(conn.cmd("PROJECTION.PAUSE p"), Reply::Int(2));
     until("it is paused", || (states(&mut conn, "p") == ["paused", "paused"]).then_some(()));
-    let more = |prefix: &str| (0..5).map(|n| record(&format!("{prefix}{n}"), "v")).collect::<Vec<_>>();
+    let more = |prefix: &str| [0, 1, 2, 3, 4].map(|n| record(&format!("{prefix}{n}"), "v"));
     broker.edit("t", 0, |log| {
-        more("c").iter().for_each(|record| _ = log.append(std::slice::from_ref(record)));
+        more("c").into_iter().for_each(|record| _ = log.append(&[record]));
         log.delete_before(8);
     });
     // This one loses nothing that was not read.
