@@ -3,6 +3,7 @@
 //! Events are taken from the consumer's queue one by one, past the client's own `poll`: that tells neither the topic nor the
 //! offset of an end of partition. No group is joined and nothing is committed; every assignment names its offset.
 
+mod coded;
 mod letters;
 mod probe;
 mod producer;
@@ -137,7 +138,7 @@ impl Taken {
         unsafe {
             let text = sys::rd_kafka_event_error_string(event);
             let text = if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() };
-            (Code::from(sys::rd_kafka_event_error(event)), text)
+            (coded::code_of(coded::rd_kafka_event_error(event)), text)
         }
     }
 }
@@ -223,9 +224,11 @@ impl Kafka {
             (Code::AutoOffsetReset | Code::OffsetOutOfRange, Some((topic, partition, _))) => {
                 Trouble::OutOfRange { topic, partition }
             }
-            (Code::BadMessage | Code::InvalidMessage, Some((topic, partition, _))) => {
-                Trouble::Damaged { topic, partition }
-            }
+            // A format or a compression that it does not know as well: it passes over such a batch, or stands there.
+            (
+                Code::BadMessage | Code::InvalidMessage | Code::NotImplemented | Code::BadCompression,
+                Some((topic, partition, _)),
+            ) => Trouble::Damaged { topic, partition },
             _ => Trouble::Passing,
         };
         tell(Event::Trouble(trouble, text));

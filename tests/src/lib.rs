@@ -7,6 +7,7 @@
 //!
 //! The environment chooses the server under test, see [`server`].
 
+pub mod broker;
 pub mod conn;
 pub mod kafka;
 pub mod notation;

@@ -404,7 +404,9 @@ pub fn is_oracle() -> bool {
 /// variables are kept from it: Millpond takes every `MILLPOND_*` for a setting.
 pub fn server_command() -> Command {
     let mut command = Command::new(binary());
-    command.env_remove("MILLPOND_BIN").env_remove("MILLPOND_ORACLE");
+    for name in ["MILLPOND_BIN", "MILLPOND_ORACLE", "MILLPOND_SKIP_KAFKA"] {
+        command.env_remove(name);
+    }
     if is_oracle() {
         command.args(["--save", "", "--appendonly", "no"]);
     }

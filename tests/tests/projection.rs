@@ -1,5 +1,6 @@
 //! Projections of Kafka's topics, against a real broker and registry: what they promise, as somebody would test it who does not
-//! believe it. What they are measured by is an independent reader of the same topics.
+//! believe it. What they are measured by is an independent reader of the same topics. What no real broker can be steered into, a
+//! scripted one shows.
 
 #[path = "projection/followers.rs"]
 mod followers;
@@ -25,6 +26,8 @@ mod replay;
 mod rules;
 #[path = "projection/schemas.rs"]
 mod schemas;
+#[path = "projection/scripted.rs"]
+mod scripted;
 #[path = "projection/secured.rs"]
 mod secured;
 #[path = "projection/settings.rs"]

@@ -1,17 +1,21 @@
 //! Looks at topics: whether they are there, which they are, where their logs end.
 
+use super::coded::{self, code_of, meaning};
 use super::{Queue, Quiet, Taken, client_config, end_beside, refused};
 use crate::config::Cluster;
 use crate::source::{Cleaning, FoundTopic};
-use core::ffi::CStr;
+use core::ffi::{CStr, c_int};
 use core::ptr::{NonNull, null};
 use rdkafka::bindings as sys;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
+use std::ffi::CString;
 use std::time::Duration;
+
+/// Longest log that is believed: sums of them do not overflow.
+const MAX_OFFSET: i64 = 1 << 48;
 
 /// Of a refusal's text: a broker says some of it.
 const MAX_REFUSAL_CHARS: usize = 400;
@@ -105,26 +109,23 @@ impl Probe {
     }
 
     fn ask(&self, topic: &str, want: Want, wait: Duration) -> Looked {
-        let down = |error: KafkaError| Looked::Down(format!("topic {topic}: {error}"));
-        let metadata = match self.consumer.fetch_metadata(Some(topic), wait) {
-            Ok(metadata) => metadata,
-            Err(error) => return down(error),
+        let down = |reason: &str| Looked::Down(format!("topic {topic}: {reason}"));
+        let missing = || Looked::Missing(format!("topic {topic} is not there"));
+        let Ok(name) = CString::new(topic) else { return missing() };
+        let wait_ms = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
+        let count = match self.partition_count(&name, wait_ms) {
+            Ok(count) => count,
+            Err((Code::UnknownTopicOrPartition | Code::UnknownTopic, _)) => return missing(),
+            Err((_, reason)) => return down(&reason),
         };
-        let Some(about) = metadata.topics().iter().find(|about| about.name() == topic) else {
-            return Looked::Missing(format!("topic {topic} is not there"));
-        };
-        match about.error().map(Code::from) {
-            None => {}
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
-                return Looked::Missing(format!("topic {topic} is not there"));
-            }
-            Some(code) => return Looked::Down(format!("topic {topic}: {code}")),
-        }
         let mut partitions = Vec::new();
-        for partition in 0..about.partitions().len() as i32 {
-            match self.consumer.fetch_watermarks(topic, partition, wait) {
-                Ok(ends) => partitions.push(ends),
-                Err(error) => return down(error),
+        for partition in 0..count {
+            match self.ends(&name, partition, wait_ms) {
+                Ok((low, high)) if (0..=high).contains(&low) && high <= MAX_OFFSET => partitions.push((low, high)),
+                Ok((low, high)) => {
+                    return down(&format!("partition {partition} cannot begin at {low} and end at {high}"));
+                }
+                Err(reason) => return down(&reason),
             }
         }
         if partitions.is_empty() {
@@ -134,13 +135,54 @@ impl Probe {
             None => Vec::new(),
             Some(time_ms) => match self.at_time(topic, &partitions, time_ms, wait) {
                 Ok(offsets) => offsets,
-                Err(error) => return down(error),
+                Err(reason) => return down(&reason),
             },
         };
         let cleaning = if want.cleaning { self.cleaning(topic, wait) } else { None };
         // Brokers that have no ids, or tell none.
         let id = self.topic_id(topic, wait).unwrap_or_default();
         Looked::Found(FoundTopic { id, partitions, at_time, cleaning })
+    }
+
+    /// How many partitions a topic has.
+    fn partition_count(&self, topic: &CStr, wait_ms: c_int) -> Result<c_int, (Code, String)> {
+        let client = self.consumer.client().native_ptr();
+        let failed = |number| Err((code_of(number), meaning(number)));
+        // SAFETY: what is made here is given back below, after it was read; the topic's error is read as the number it is, and
+        // its name, which may be no text, is not: only one was asked for.
+        unsafe {
+            let only = sys::rd_kafka_topic_new(client, topic.as_ptr(), core::ptr::null_mut());
+            if only.is_null() {
+                return Err((Code::InvalidTopic, "the client refuses its name".to_owned()));
+            }
+            let mut found = null();
+            let error = coded::rd_kafka_metadata(client, 0, only, &mut found, wait_ms);
+            sys::rd_kafka_topic_destroy(only);
+            if error != 0 || found.is_null() {
+                return failed(error);
+            }
+            let told = match (*found).topic_cnt {
+                1 => match (&raw const (*(*found).topics).err).cast::<c_int>().read() {
+                    0 => Ok((*(*found).topics).partition_cnt),
+                    error => failed(error),
+                },
+                count => Err((Code::Unknown, format!("a broker told of {count} topics"))),
+            };
+            sys::rd_kafka_metadata_destroy(found);
+            told
+        }
+    }
+
+    /// Where a partition begins and ends.
+    fn ends(&self, topic: &CStr, partition: i32, wait_ms: c_int) -> Result<(i64, i64), String> {
+        let client = self.consumer.client().native_ptr();
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: the client is alive, and both places are.
+        let error = unsafe {
+            let topic = topic.as_ptr();
+            coded::rd_kafka_query_watermark_offsets(client, topic, partition, &mut low, &mut high, wait_ms)
+        };
+        if error == 0 { Ok((low, high)) } else { Err(meaning(error)) }
     }
 
     /// The first offset of a time or later, by partition; its end where all is older.
@@ -150,13 +192,20 @@ impl Probe {
         partitions: &[(i64, i64)],
         time_ms: i64,
         wait: Duration,
-    ) -> Result<Vec<i64>, KafkaError> {
+    ) -> Result<Vec<i64>, String> {
         let mut times = TopicPartitionList::new();
         for partition in 0..partitions.len() as i32 {
-            times.add_partition_offset(topic, partition, Offset::Offset(time_ms))?;
+            let added = times.add_partition_offset(topic, partition, Offset::Offset(time_ms));
+            added.map_err(|error| error.to_string())?;
         }
-        let found = self.consumer.offsets_for_times(times, wait)?;
-        let offset = |(partition, (_, high)): (usize, &(i64, i64))| match found
+        let wait_ms = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: the client and the list are alive; what is found is written to the list.
+        let error =
+            unsafe { coded::rd_kafka_offsets_for_times(self.consumer.client().native_ptr(), times.ptr(), wait_ms) };
+        if error != 0 {
+            return Err(meaning(error));
+        }
+        let offset = |(partition, (_, high)): (usize, &(i64, i64))| match times
             .find_partition(topic, partition as i32)
             .map(|found| found.offset())
         {
@@ -168,7 +217,7 @@ impl Probe {
 
     /// How a topic is cleaned; `None` where that may not be asked.
     fn cleaning(&self, topic: &str, wait: Duration) -> Option<Cleaning> {
-        let name = std::ffi::CString::new(topic).ok()?;
+        let name = CString::new(topic).ok()?;
         let client = self.consumer.client().native_ptr();
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: all handles are made here and given back below, in the order that librdkafka asks for; the event's parts are
@@ -196,7 +245,7 @@ impl Probe {
 
     /// The id of a topic.
     fn topic_id(&self, topic: &str, wait: Duration) -> Option<String> {
-        let name = std::ffi::CString::new(topic).ok()?;
+        let name = CString::new(topic).ok()?;
         let client = self.consumer.client().native_ptr();
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: all handles are made here and given back below, in the order that librdkafka asks for; the event's parts are
@@ -242,8 +291,7 @@ unsafe fn cleaning_in(event: *mut sys::rd_kafka_event_t) -> Option<Cleaning> {
         if resources.is_null() || count == 0 {
             return None;
         }
-        let no_error = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
-        if sys::rd_kafka_ConfigResource_error(*resources) != no_error {
+        if coded::rd_kafka_ConfigResource_error(*resources) != 0 {
             return None;
         }
         let mut entries = 0;
@@ -288,11 +336,15 @@ unsafe fn id_in(event: *mut sys::rd_kafka_event_t) -> Option<String> {
         }
         let topic = *topics;
         let error = sys::rd_kafka_TopicDescription_error(topic);
-        if sys::rd_kafka_error_code(error) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        if coded::rd_kafka_error_code(error) != 0 {
             return None;
         }
         let id = sys::rd_kafka_TopicDescription_topic_id(topic);
-        let text = if id.is_null() { null() } else { sys::rd_kafka_Uuid_base64str(id) };
+        // All zero: the broker has none.
+        let is_one = !id.is_null()
+            && (sys::rd_kafka_Uuid_most_significant_bits(id) != 0
+                || sys::rd_kafka_Uuid_least_significant_bits(id) != 0);
+        let text = if is_one { sys::rd_kafka_Uuid_base64str(id) } else { null() };
         (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned()).filter(|id| !id.is_empty())
     }
 }
