@@ -12,6 +12,8 @@ mod projection;
 mod shared;
 mod tls;
 mod web;
+#[cfg(all(feature = "kafka", target_os = "linux"))]
+mod zeroed;
 
 use ::projection::config::Document;
 use clock::Clock;
