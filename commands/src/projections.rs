@@ -3,6 +3,8 @@
 //! Each has a runner elsewhere, which shows how it stands on a *board* and takes what it is asked from a list. No command
 //! waits for it.
 
+mod times;
+
 use crate::call::Call;
 use crate::command::Flags;
 use crate::error::{Code, Error};
@@ -12,6 +14,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use storage::Db;
+pub use times::Times;
 
 /// The projections of a server, fixed at its start.
 #[derive(Default)]
@@ -75,6 +78,8 @@ pub struct Board {
     pub counts: Vec<(&'static str, u64)>,
     /// What it remembers beside its entries, by name.
     pub kept: Vec<(&'static str, u64)>,
+    /// How long its steps take, by name.
+    pub times: [(&'static str, Times); 2],
     /// Words for what is not as it should be.
     pub flags: Vec<&'static str>,
     /// What went wrong last; empty = nothing.

@@ -227,8 +227,8 @@ impl Kafka {
             // A format or a compression that it does not know as well: it passes over such a batch, or stands there.
             (
                 Code::BadMessage | Code::InvalidMessage | Code::NotImplemented | Code::BadCompression,
-                Some((topic, partition, _)),
-            ) => Trouble::Damaged { topic, partition },
+                Some((topic, partition, offset)),
+            ) => Trouble::Damaged { topic, partition, offset },
             _ => Trouble::Passing,
         };
         tell(Event::Trouble(trouble, text));

@@ -265,11 +265,13 @@ impl Engine {
                     self.wishes.push(Wish::Look);
                 }
             }
-            Trouble::Damaged { topic, partition } => {
+            Trouble::Damaged { topic, partition, offset } => {
                 self.last_error.clone_from(&text);
                 let at = (topic, partition);
                 let Some(state) = self.partitions.get_mut(&at).filter(|state| state.blocked.is_none()) else { return };
                 state.blocked = Some(Blocked::Poison(Class::Crc));
+                // Nothing lies between what was read and it; but what it says of itself may be damaged too.
+                state.next = offset.clamp(state.next, state.next.max(state.log.1 - 1));
                 let offset = state.next;
                 self.wishes.push(Wish::Pause(at));
                 self.note_poison(at, offset, (Class::Crc, text), wall_ms);

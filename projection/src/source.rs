@@ -56,6 +56,8 @@ pub enum Trouble {
         topic: usize,
         /// Its partition.
         partition: i32,
+        /// Where it lies.
+        offset: i64,
     },
     /// Something that passes by itself, or that concerns nobody here.
     Passing,

@@ -3,10 +3,12 @@
 //! ```text
 //! sinks map    BOOTSTRAP TOPIC RECORDS [REGISTRY]   a consumer of a group with automatic commits, into a concurrent map
 //! sinks socket BOOTSTRAP TOPIC RECORDS PORT         the same into a server: SET with an expiry for each record, pipelined
+//! sinks live   BOOTSTRAP TOPIC RATE SECONDS PORT    no loop: a steady producer, and a reader of what a projection makes of it
 //! ```
 //!
-//! Each reads a whole topic and prints one JSON object: wall and CPU seconds, of the thread that consumes alone. `map` with a
-//! registry decodes Avro as such loops do: one schema, resolved for each record.
+//! The loops read a whole topic and print one JSON object: wall and CPU seconds, of the thread that consumes alone. `map` with a
+//! registry decodes Avro as such loops do: one schema, resolved for each record. `live` prints the time from the producer's call to the
+//! value being readable at the server, in ms.
 
 use apache_avro::Schema;
 use apache_avro::types::Value;
@@ -14,7 +16,8 @@ use dashmap::DashMap;
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use std::io::{Read, Write};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -28,8 +31,11 @@ fn main() {
         ["map", bootstrap, topic, records] => map(bootstrap, topic, records, None),
         ["map", bootstrap, topic, records, registry] => map(bootstrap, topic, records, Some(registry)),
         ["socket", bootstrap, topic, records, port] => socket(bootstrap, topic, records, port),
+        ["live", bootstrap, topic, rate, seconds, port] => live(bootstrap, topic, rate, seconds, port),
         _ => {
-            eprintln!("usage: sinks (map BOOTSTRAP TOPIC RECORDS [SCHEMA] | socket BOOTSTRAP TOPIC RECORDS PORT)");
+            eprintln!(
+                "usage: sinks (map BOOTSTRAP TOPIC RECORDS [SCHEMA] | socket BOOTSTRAP TOPIC RECORDS PORT | live BOOTSTRAP TOPIC RATE SECONDS PORT)"
+            );
             std::process::exit(2);
         }
     }
@@ -117,4 +123,67 @@ fn socket(bootstrap: &str, topic: &str, records: &str, port: &str) {
             flush(&mut request, &mut pending);
         }
     });
+}
+
+/// Probes a second, among the other records.
+const PROBES: u64 = 500;
+
+fn live(bootstrap: &str, topic: &str, rate: &str, seconds: &str, port: &str) {
+    let (rate, seconds): (u64, u64) = (rate.parse().expect("a rate"), seconds.parse().expect("seconds"));
+    let port: u16 = port.parse().expect("a port");
+    let begun = Instant::now();
+    let time = Duration::from_secs(seconds);
+    let reading = std::thread::spawn(move || read_probes(begun, time + Duration::from_secs(2), port));
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("linger.ms", "1").set("queue.buffering.max.messages", "1000000");
+    let producer: ThreadedProducer<DefaultProducerContext> = config.create().expect("a producer");
+    let (body, mut sent) = (vec![b'x'; 100], 0);
+    while begun.elapsed() < time {
+        let due = (begun.elapsed().as_secs_f64() * rate as f64) as u64;
+        while sent < due {
+            let is_probe = sent % (rate / PROBES).max(1) == 0;
+            let (key, value) = match is_probe {
+                true => ("probe".to_owned(), begun.elapsed().as_nanos().to_string().into_bytes()),
+                false => (format!("k{}", sent % 100_000), body.clone()),
+            };
+            producer.send(BaseRecord::to(topic).key(&key).payload(&value)).map_err(|(error, _)| error).expect("room");
+            sent += 1;
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    producer.flush(Duration::from_secs(10)).expect("all is written");
+    let mut lags = reading.join().expect("the reader");
+    lags.sort_by(f64::total_cmp);
+    let at = |share: f64| lags[((lags.len() as f64 * share) as usize).min(lags.len() - 1)];
+    println!(
+        "{{\"sent\": {sent}, \"samples\": {}, \"p50\": {:.2}, \"p99\": {:.2}, \"p999\": {:.2}}}",
+        lags.len(),
+        at(0.5),
+        at(0.99),
+        at(0.999)
+    );
+}
+
+/// Asks for the probe again and again: the age in ms of each new value, when it is seen first.
+fn read_probes(begun: Instant, time: Duration, port: u16) -> Vec<f64> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).expect("a server");
+    stream.set_nodelay(true).expect("a socket");
+    let mut replies = BufReader::new(stream.try_clone().expect("a socket"));
+    let (mut stream, mut last, mut lags) = (stream, 0, Vec::new());
+    while begun.elapsed() < time {
+        stream.write_all(b"*2\r\n$3\r\nGET\r\n$7\r\np:probe\r\n").expect("the server takes it");
+        let mut line = String::new();
+        replies.read_line(&mut line).expect("a reply");
+        if line.starts_with('$') && line.trim() != "$-1" {
+            line.clear();
+            replies.read_line(&mut line).expect("a value");
+            let sent: u64 = line.trim().parse().expect("a time");
+            if sent != last {
+                last = sent;
+                lags.push((begun.elapsed().as_nanos() as u64 - sent) as f64 / 1e6);
+            }
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    lags
 }

@@ -119,6 +119,7 @@ pub fn of(engine: &mut Engine, topics: &[Arc<str>], errors: &mut ShownErrors, no
         errors: errors.of(engine),
         sources: engine.sources().map(|(number, topic, id)| (number, topic.to_owned(), id.to_owned())).collect(),
         kept: status.kept,
+        times: Default::default(),
         flags: status.flags,
         last_error: status.last_error,
     }

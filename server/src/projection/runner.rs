@@ -5,7 +5,7 @@ use super::look::TimeAsked;
 use super::registry::Wanted;
 use crate::clock::Clock;
 use crate::shared::Shared;
-use commands::projections::{Asked, Projection, SeekTo};
+use commands::projections::{Asked, Board, Projection, SeekTo, Times};
 use projection::engine::{At, Batch, Engine, Hold, Mutation, Op, Wish};
 use projection::schema::{STACK_BYTES, SchemaError, SchemaId, SchemaText};
 use projection::source::{Event, FoundTopic, Letter, Source};
@@ -103,6 +103,8 @@ pub fn start<S: Source + Send + 'static>(name: &str, engine: Engine, parts: Part
             letters_sent_ms: 0,
             unassigned: HashMap::new(),
             assigned_ms: 0,
+            read_times: Times::default(),
+            apply_times: Times::default(),
             charged_bytes: 0,
             parts,
         };
@@ -130,6 +132,9 @@ struct Runner<S> {
     /// Partitions that could not be assigned, with their offsets; and when that was last tried again.
     unassigned: HashMap<At, i64>,
     assigned_ms: u64,
+    /// How long it takes to read a batch, and to apply a slice of one.
+    read_times: Times,
+    apply_times: Times,
     /// Bytes of what the engine remembers that are in the store's books.
     charged_bytes: i64,
     parts: Parts<S>,
@@ -150,7 +155,7 @@ impl<S: Source> Runner<S> {
             let now_ms = self.now_ms();
             let is_due = now_ms.saturating_sub(self.shown_ms) >= SHOW_MS;
             if self.is_dirty && (!read || is_due) || now_ms.saturating_sub(self.shown_ms) >= 1000 {
-                let board = board::of(&mut self.engine, &self.topics, &mut self.errors, now_ms);
+                let board = self.board(now_ms);
                 self.parts.board.show(board);
                 (self.shown_ms, self.is_dirty) = (now_ms, false);
                 self.charge();
@@ -160,6 +165,11 @@ impl<S: Source> Runner<S> {
 
     fn now_ms(&self) -> u64 {
         self.parts.clock.uptime_ms()
+    }
+
+    fn board(&mut self, now_ms: u64) -> Board {
+        let times = [("read_batch", self.read_times), ("apply_slice", self.apply_times)];
+        Board { times, ..board::of(&mut self.engine, &self.topics, &mut self.errors, now_ms) }
     }
 
     /// What is remembered beside the store counts as memory used.
@@ -386,6 +396,7 @@ impl<S: Source> Runner<S> {
             return false;
         }
         self.is_dirty = true;
+        let begun = self.parts.clock.ticks();
         while self.engine.gathered() < BATCH_OPS && self.engine.gathered_bytes() < BATCH_BYTES {
             let engine = &mut self.engine;
             let mut tell = |event: Event<'_>| engine.tell(event, now_ms, wall_ms);
@@ -394,6 +405,7 @@ impl<S: Source> Runner<S> {
                 break;
             }
         }
+        self.read_times.note(self.parts.clock.ns_between(begun, self.parts.clock.ticks()));
         true
     }
 
@@ -440,6 +452,7 @@ impl<S: Source> Runner<S> {
                 }
                 let spent = self.parts.clock.ns_between(begun, self.parts.clock.ticks());
                 if ops.peek().is_none() || spent >= slice_ns {
+                    self.apply_times.note(spent);
                     break;
                 }
             }
@@ -456,7 +469,7 @@ impl<S: Source> Runner<S> {
                 return;
             }
             let now_ms = self.now_ms();
-            let mut board = board::of(&mut self.engine, &self.topics, &mut self.errors, now_ms);
+            let mut board = self.board(now_ms);
             board.flags.push("memory");
             self.parts.board.show(board);
             thread::sleep(NO_ROOM);

@@ -87,13 +87,45 @@ fn projections(all: &[Arc<Projection>], text: &mut Text) {
             text.of(&name, &format!("projection=\"{projection}\""), value);
         }
     }
+    let kept =
+        boards.iter().find_map(|(_, board)| (!board.kept.is_empty()).then(|| board.kept.clone())).unwrap_or_default();
+    for (name, _) in kept {
+        text.head(&format!("projection_{name}"), "gauge", "As PROJECTION.INFO tells it.");
+        for (projection, board) in &boards {
+            let value = board.kept.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value);
+            text.of(&format!("projection_{name}"), &format!("projection=\"{projection}\""), value);
+        }
+    }
+    text.head("projection_state", "gauge", "Its state, of which one is 1.");
+    for (projection, board) in &boards {
+        text.of("projection_state", &format!("projection=\"{projection}\",state=\"{}\"", board.state), 1);
+    }
+    for (at, name, help) in [
+        (0, "projection_read_batch_seconds", "Time to take the records of a batch and to decode them."),
+        (1, "projection_apply_slice_seconds", "Time for which others may wait while records are applied."),
+    ] {
+        text.head(name, "histogram", help);
+        for (projection, board) in &boards {
+            let times = &board.times[at].1;
+            let labels = format!("projection=\"{projection}\"");
+            for (bound, count) in times.buckets() {
+                text.of(&format!("{name}_bucket"), &format!("{labels},le=\"{bound}\""), count);
+            }
+            text.of(&format!("{name}_bucket"), &format!("{labels},le=\"+Inf\""), times.count());
+            text.of(&format!("{name}_sum"), &labels, times.seconds());
+            text.of(&format!("{name}_count"), &labels, times.count());
+        }
+    }
     text.head("projection_poison_total", "counter", "Records that could not be read, by class.");
     for (projection, board) in &boards {
         for (class, count) in &board.poison {
             text.of("projection_poison_total", &format!("projection=\"{projection}\",class=\"{class}\""), count);
         }
     }
-    let of_partitions: [Gauge<PartitionBoard, i64>; 5] = [
+    let of_partitions: [Gauge<PartitionBoard, i64>; 6] = [
+        ("projection_partition_lag_milliseconds", "For how long it may lack something; -1 = not known.", |partition| {
+            partition.lag_ms.map_or(-1, |ms| ms as i64)
+        }),
         ("projection_partition_applied", "The first offset not applied.", |partition| partition.applied),
         ("projection_partition_log_start", "The first offset of the log.", |partition| partition.log.0),
         ("projection_partition_log_end", "The end of the log.", |partition| partition.log.1),

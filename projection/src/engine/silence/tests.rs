@@ -241,7 +241,7 @@ fn silence_has_to_be_heard() {
     run.engine.set_paused(Some((0, 0)), true);
     run.go_on();
     run.write(0);
-    run.engine.tell(Event::Trouble(Trouble::Damaged { topic: 0, partition: 1 }, String::new()), 0, 0);
+    run.engine.tell(Event::Trouble(Trouble::Damaged { topic: 0, partition: 1, offset: 0 }, String::new()), 0, 0);
     run.write(1);
     run.pass(100 * PATIENCE_MS);
     assert_eq!((run.source.assigned.len(), run.renewals()), (0, 0));
