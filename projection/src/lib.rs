@@ -7,6 +7,7 @@
 
 #![warn(missing_docs)]
 
+pub mod apply;
 pub mod config;
 #[cfg(feature = "kafka")]
 pub mod consumer;

@@ -127,6 +127,10 @@ impl Projection {
         if self.store.form == Form::Raw && self.value.decode != ValueDecode::Raw {
             return Err("store: as: raw keeps a value's bytes: decode it as raw".to_owned());
         }
+        if self.store.merge && (self.store.form != Form::Hash || self.rebuild != RebuildMode::Shadow) {
+            // Read anew over what is there, fields that are gone would stay.
+            return Err("store: merge needs as: hash, and rebuild: shadow".to_owned());
+        }
         let writes_letters = Class::ALL.iter().any(|class| self.policy(*class) == Policy::DeadLetter);
         match &self.errors.dead_letter_topic {
             None if writes_letters => return Err("errors: dead_letter needs a dead_letter_topic".to_owned()),

@@ -20,6 +20,8 @@ pub struct Store {
     pub nested: Nested,
     /// What a field without a value becomes.
     pub nulls: Nulls,
+    /// Fields of a hash that a record says nothing of stay.
+    pub merge: bool,
 }
 
 /// The form of an entry.

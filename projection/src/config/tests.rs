@@ -34,6 +34,10 @@ fn what_is_wrong_is_named() {
         (json!({"source": source, "value": {"decode": "json"}}), "decode it as raw"),
         (json!({"source": source, "value": {"decode": "avro"}, "store": {"as": "json"}}), "avro needs a registry"),
         (json!({"source": source, "store": {"db": 16}}), "16 databases"),
+        (
+            json!({"source": source, "value": {"decode": "json"}, "store": {"as": "hash", "merge": true}}),
+            "rebuild: shadow",
+        ),
         (json!({"source": source, "value": {"reader": {"id": 1}}}), "only values of avro"),
         (json!({"source": source, "value": {"reader": {"subject": "s", "version": "last"}}}), "ReaderSchema"),
         (json!({"source": source, "key": {"template": "user:{"}}), "a hole"),

@@ -28,6 +28,7 @@ pub(super) struct About {
     pub deadline: Option<Millis>,
     pub version: Option<u64>,
     pub hold: Hold,
+    pub is_merge: bool,
     pub from: Provenance,
 }
 
@@ -53,6 +54,8 @@ pub struct Op<'b> {
     pub version: Option<u64>,
     /// Whether it waits for the end of a rebuild.
     pub hold: Hold,
+    /// Fields that it says nothing of stay.
+    pub is_merge: bool,
     /// The record it was made of.
     pub from: Provenance,
 }
@@ -118,6 +121,7 @@ impl Batch {
             deadline: op.about.deadline,
             version: op.about.version,
             hold: op.about.hold,
+            is_merge: op.about.is_merge,
             from: op.about.from,
         })
     }

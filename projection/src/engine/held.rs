@@ -53,6 +53,28 @@ impl Value {
         }
     }
 
+    /// This with the fields of a later one over it.
+    fn merged(self, later: Self) -> Self {
+        let (Self::Fields(..), Self::Fields(..)) = (&self, &later) else { return later };
+        let mut parts: Vec<&[u8]> = Vec::new();
+        let known = later.pairs();
+        let kept = self.pairs().into_iter().filter(|(field, _)| known.iter().all(|(told, _)| told != field));
+        kept.chain(known.iter().copied()).for_each(|(field, value)| parts.extend([field, value]));
+        Self::Fields(parts.iter().map(|part| part.len() as u32).collect(), parts.concat().into())
+    }
+
+    /// Fields with their values; none of what has none.
+    fn pairs(&self) -> Vec<(&[u8], &[u8])> {
+        let Self::Fields(lengths, bytes) = self else { return Vec::new() };
+        let mut rest = &**bytes;
+        let mut part = |len: &u32| {
+            let (part, after) = rest.split_at(*len as usize);
+            rest = after;
+            part
+        };
+        lengths.chunks_exact(2).map(|pair| (part(&pair[0]), part(&pair[1]))).collect()
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -70,18 +92,9 @@ impl Value {
                 })
                 .expect(never),
             ),
-            Self::Fields(lengths, bytes) => to
+            Self::Fields(..) => to
                 .write_fields(|each| {
-                    let mut rest = &**bytes;
-                    let mut part = |len: &u32| {
-                        let (part, after) = rest.split_at(*len as usize);
-                        rest = after;
-                        part
-                    };
-                    for pair in lengths.chunks_exact(2) {
-                        let field = part(&pair[0]);
-                        each(field, part(&pair[1]));
-                    }
+                    self.pairs().into_iter().for_each(|(field, value)| each(field, value));
                     Ok(())
                 })
                 .expect(never),
@@ -113,8 +126,15 @@ impl Held {
         {
             return;
         }
-        self.forget(op.key);
+        let before = self.by_key.remove(op.key).map(|known| {
+            self.bytes -= cost(op.key, &known.value);
+            known.value
+        });
         if let Some(value) = Value::new(op.mutation) {
+            let value = match before.filter(|_| op.is_merge) {
+                Some(before) => before.merged(value),
+                None => value,
+            };
             self.bytes += cost(op.key, &value);
             let waiting = Waiting { value, deadline: op.deadline, version: op.version, from: op.from };
             self.by_key.insert(op.key.into(), waiting);
@@ -150,7 +170,7 @@ impl Held {
                 });
                 let Waiting { value, deadline, version, from } = waiting;
                 let drawn = value.write(&mut batch);
-                let about = About { deadline, version, hold: Hold::No, from };
+                let about = About { deadline, version, hold: Hold::No, is_merge: false, from };
                 batch.end(written.expect("writing a key cannot fail"), drawn, about);
             }
             Some(batch)

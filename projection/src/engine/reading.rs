@@ -139,7 +139,8 @@ impl Engine {
         };
         let deadline = if is_gone { None } else { self.mapping.deadline_ms(sight)?.map(Millis) };
         let from = self.provenance(record, schema);
-        let about = About { deadline, version, hold: self.hold_of(record), from };
+        let is_merge = self.config.store.merge;
+        let about = About { deadline, version, hold: self.hold_of(record), is_merge, from };
         // First what may be wrong, then what is remembered of it.
         let drawn = if is_gone { Drawn::Gone } else { self.draw_value(value, sight)? };
         let Some(key) = self.entry_of(record, sight, is_gone, &about)? else { return Ok(()) };
@@ -260,7 +261,7 @@ impl Engine {
         }
         let from = self.provenance(record, None);
         let hold = self.hold_of(record);
-        self.batch.end(key, Drawn::Gone, About { deadline: None, version: None, hold, from });
+        self.batch.end(key, Drawn::Gone, About { deadline: None, version: None, hold, is_merge: false, from });
     }
 
     /// The entry's key of a record of which the value is not known.

@@ -3,12 +3,13 @@
 mod rules;
 
 use super::*;
+use crate::apply::{Target, apply};
 use crate::schema::{SchemaError, SchemaText};
 use crate::source::FoundTopic;
 use crate::state::State;
 use serde_json::json;
 use std::collections::BTreeMap;
-use storage::{Access, Applied, Change, Cx, Db, Layout, NewValue, Projected, Store};
+use storage::{Access, Cx, Db, Layout, NewValue, Store};
 
 /// An engine and the store it writes to, applied as the server does.
 struct Run {
@@ -84,30 +85,12 @@ impl Run {
     fn apply_batch(&mut self, batch: &Batch) -> u64 {
         let mut conflicts = 0;
         for op in batch.iter() {
-            if op.hold == Hold::Always {
-                self.engine.held().keep(&op);
-                continue;
-            }
-            self.engine.held().forget(op.key);
-            let applied = self.with(|access, store, cx| {
-                let hash = match op.mutation {
-                    Mutation::Fields(fields) => Some(store.new_hash(fields.iter())),
-                    _ => None,
-                };
-                let change = match (&hash, op.mutation) {
-                    (Some(hash), _) => Change::Put { value: hash.as_new(), deadline: op.deadline },
-                    (None, Mutation::Text(text)) => Change::Put { value: NewValue::Bytes(text), deadline: op.deadline },
-                    _ => Change::Delete,
-                };
-                let is_held = op.hold == Hold::IfAbsent;
-                let record = Projected { change, from: op.from, version: op.version, is_held };
-                access.project(Db(0), access.hash(op.key), op.key, record, cx)
+            let mut held = core::mem::take(self.engine.held());
+            conflicts += self.with(|access, store, cx| {
+                let target = Target { store, db: Db(0), encode: |text| NewValue::Bytes(text), cx: *cx };
+                u64::from(apply(access, &target, &mut held, &op))
             });
-            match applied {
-                Applied::Held => self.engine.held().keep(&op),
-                Applied::Written { other: true } | Applied::Lower => conflicts += 1,
-                _ => {}
-            }
+            *self.engine.held() = held;
         }
         conflicts
     }

@@ -6,7 +6,8 @@ use super::registry::Wanted;
 use crate::clock::Clock;
 use crate::shared::Shared;
 use commands::projections::{Asked, Board, Projection, SeekTo, Times};
-use projection::engine::{At, Batch, Engine, Hold, Mutation, Op, Wish};
+use projection::apply::{Target, apply};
+use projection::engine::{At, Batch, Engine, Wish};
 use projection::schema::{STACK_BYTES, SchemaError, SchemaId, SchemaText};
 use projection::source::{Event, FoundTopic, Letter, Source};
 use std::collections::{HashMap, HashSet};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::Duration;
-use storage::{Access, Applied, Change, Cx, Db, Millis, Participant, Position, Projected, Store};
+use storage::{Cx, Millis, Participant, Position};
 
 /// Longest wait for something to read, while others may ask.
 const IDLE: Duration = Duration::from_millis(10);
@@ -433,22 +434,13 @@ impl<S: Source> Runner<S> {
         let mut ops = batch.iter().peekable();
         let mut conflicts = 0;
         while ops.peek().is_some() {
-            let cx = cx(&self.parts);
+            let encode = commands::families::string::encode;
+            let target = Target { store, db, encode, cx: cx(&self.parts) };
             let begun = self.parts.clock.ticks();
             let mut access = self.participant.batch();
             loop {
                 for op in ops.by_ref().take(OPS_PER_LOOK) {
-                    let held = self.engine.held();
-                    if op.hold == Hold::Always {
-                        held.keep(&op);
-                        continue;
-                    }
-                    held.forget(op.key);
-                    match apply(&mut access, store, db, &op, &cx) {
-                        Applied::Held => held.keep(&op),
-                        Applied::Written { other: true } | Applied::Lower => conflicts += 1,
-                        _ => {}
-                    }
+                    conflicts += u64::from(apply(&mut access, &target, self.engine.held(), &op));
                 }
                 let spent = self.parts.clock.ns_between(begun, self.parts.clock.ticks());
                 if ops.peek().is_none() || spent >= slice_ns {
@@ -489,21 +481,4 @@ impl<S: Source> Runner<S> {
 
 fn cx<S>(parts: &Parts<S>) -> Cx {
     Cx { now: Millis(parts.clock.now_ms()), steady_ms: parts.clock.uptime_ms(), seed: parts.seed }
-}
-
-fn apply(access: &mut Access<'_>, store: &Store, db: Db, op: &Op<'_>, cx: &Cx) -> Applied {
-    let (kh, deadline) = (access.hash(op.key), op.deadline);
-    let mut project = |change: Change<'_>| {
-        let is_held = op.hold == Hold::IfAbsent;
-        let record = Projected { change, from: op.from, version: op.version, is_held };
-        access.project(db, kh, op.key, record, cx)
-    };
-    match op.mutation {
-        Mutation::Gone => project(Change::Delete),
-        Mutation::Text(text) => project(Change::Put { value: commands::families::string::encode(text), deadline }),
-        Mutation::Fields(fields) => {
-            let hash = store.new_hash(fields.iter());
-            project(Change::Put { value: hash.as_new(), deadline })
-        }
-    }
 }

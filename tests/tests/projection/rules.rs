@@ -320,6 +320,36 @@ fn wire_formats() {
     assert_eq!(count(&mut conn, "header", "skipped"), 1);
 }
 
+/// Merged hashes keep the fields that a record says nothing of: over a restart and a rebuild as well.
+#[test]
+fn hashes_are_merged() {
+    let Some(mut kafka) = kafka::shared("merge") else { return };
+    let topic = kafka.topic(2);
+    let merged = "value: { decode: json }, store: { as: hash, merge: true }, rebuild: shadow";
+    let mut pond = Pond::start(&kafka.config(&projection("p", &[&topic], merged)));
+    let mut conn = pond.ready(&["p"]);
+    for (key, value) in [
+        ("k", json!({"a": 1, "b": 2})),
+        ("k", json!({"b": 3, "c": 4})),
+        ("gone", json!({"a": 1})),
+        ("gone", json!(null)),
+        ("gone", json!({"b": 2})),
+    ] {
+        kafka.send(&topic, key, if value.is_null() { value } else { json!(value.to_string()) });
+    }
+    let expected: BTreeMap<_, _> =
+        [("k".into(), pond::hash(&[("a", "1"), ("b", "3"), ("c", "4")])), ("gone".into(), pond::hash(&[("b", "2")]))]
+            .into();
+    kafka.settle(&mut conn, "p", &topic);
+    assert_eq!(dump(&mut conn, "p:"), expected);
+    conn.cmd("PROJECTION.REBUILD p");
+    rebuilt(&mut conn, "p", 1);
+    assert_eq!(dump(&mut conn, "p:"), expected);
+    pond.crash();
+    let mut conn = pond.ready(&["p"]);
+    assert_eq!(dump(&mut conn, "p:"), expected);
+}
+
 fn writable(kafka: &Kafka, topic: &str, more: &str) -> String {
     kafka.config(&projection("u", &[topic], &format!("http: {{ path: /u, id_field: id }}, {more}")))
 }

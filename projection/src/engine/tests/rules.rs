@@ -377,3 +377,34 @@ fn schemas_of_files() {
     let mut run = Run::new(json!({"value": {"decode": "avro", "wire": "none", "schema_files": ["x"]}}));
     assert!(run.engine.know(false, &[SchemaText { text: "{".to_owned(), ..SchemaText::default() }]).is_err());
 }
+
+/// Merged hashes keep the fields that a record says nothing of; a rebuild makes them anew, of what the topic has.
+#[test]
+fn hashes_are_merged() {
+    let store = json!({"as": "hash", "merge": true});
+    let mut run = of_json(json!({"store": store, "rebuild": "shadow"}));
+    let log = [
+        ("k", Some(r#"{"a":1,"b":2}"#)),
+        ("k", Some(r#"{"b":3,"c":4}"#)),
+        ("gone", Some(r#"{"a":1}"#)),
+        ("gone", None),
+        ("gone", Some(r#"{"b":2}"#)),
+    ];
+    let read = |run: &mut Run| {
+        for (offset, (key, value)) in log.into_iter().enumerate() {
+            run.tell(record(0, offset as i64, key, value));
+            run.apply();
+        }
+        (0..3).for_each(|partition| run.tell(end(partition, 100)));
+        run.apply();
+    };
+    let expected = entries(&[("u:gone", "b=2"), ("u:k", "a=1,b=3,c=4")]);
+    read(&mut run);
+    assert_eq!(run.dump(), expected);
+    run.engine.rebuild_all(false);
+    run.tell(record(0, 0, "k", log[0].1));
+    run.apply();
+    assert_eq!(run.dump(), expected, "nothing changes before the end");
+    read(&mut run);
+    assert_eq!((run.dump(), run.state()), (expected, State::Live));
+}

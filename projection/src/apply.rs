@@ -1,0 +1,81 @@
+//! Changes come to the store: each in one step, or they wait for the end of a rebuild.
+
+use crate::engine::{Fields, Held, Hold, Mutation, Op};
+use storage::{Access, Applied, Change, Cx, Db, NewValue, Projected, Store, Value};
+
+/// Where changes go.
+pub struct Target<'t> {
+    /// The store.
+    pub store: &'t Store,
+    /// The projection's database.
+    pub db: Db,
+    /// How a text is stored.
+    pub encode: fn(&[u8]) -> NewValue<'_>,
+    /// The moment.
+    pub cx: Cx,
+}
+
+/// Applies a change, or keeps it. Gives whether it met an entry from elsewhere: another partition, or a client.
+pub fn apply(access: &mut Access<'_>, to: &Target<'_>, held: &mut Held, op: &Op<'_>) -> bool {
+    if op.hold == Hold::Always {
+        held.keep(op);
+        return false;
+    }
+    held.forget(op.key);
+    let (kh, deadline) = (access.hash(op.key), op.deadline);
+    let project = |access: &mut Access<'_>, change: Change<'_>| {
+        let is_held = op.hold == Hold::IfAbsent;
+        let record = Projected { change, from: op.from, version: op.version, is_held };
+        access.project(to.db, kh, op.key, record, &to.cx)
+    };
+    let applied = match op.mutation {
+        Mutation::Gone => project(access, Change::Delete),
+        Mutation::Text(text) => project(access, Change::Put { value: (to.encode)(text), deadline }),
+        Mutation::Fields(fields) => {
+            let kept = if op.is_merge { kept_fields(access, to, op, fields) } else { Vec::new() };
+            let kept = kept.iter().map(|(field, value)| (&field[..], &value[..]));
+            let hash = to.store.new_hash(kept.chain(fields.iter()));
+            project(access, Change::Put { value: hash.as_new(), deadline })
+        }
+    };
+    match applied {
+        Applied::Held => held.keep(op),
+        Applied::Written { other } => return other,
+        Applied::Lower => return true,
+        _ => {}
+    }
+    false
+}
+
+/// A field and its value.
+type Pair = (Box<[u8]>, Box<[u8]>);
+
+/// The fields of a record's entry that it says nothing of. Nobody else writes them between this and the change: a projection
+/// has one thread. What was made before the rebuild that is under way is not kept: it comes again.
+fn kept_fields(access: &mut Access<'_>, to: &Target<'_>, op: &Op<'_>, fields: Fields<'_>) -> Vec<Pair> {
+    let kh = access.hash(op.key);
+    access.one(to.db, kh, op.key, &to.cx, |slot| {
+        let is_before =
+            |known: &storage::Provenance| (known.source, known.generation) == (op.from.source, op.from.generation);
+        let Some(live) = slot.live().filter(|live| live.provenance().as_ref().is_some_and(is_before)) else {
+            return Vec::new();
+        };
+        let Ok(hash) = live.hash() else { return Vec::new() };
+        let mut kept = Vec::new();
+        hash.for_each(|field, value| {
+            if fields.iter().all(|(told, _)| told != field) {
+                kept.push((field.into(), text_of(&value)));
+            }
+        });
+        kept
+    })
+}
+
+fn text_of(value: &Value<'_>) -> Box<[u8]> {
+    match value {
+        Value::Raw(bytes) => (*bytes).into(),
+        Value::Shared(bytes) => bytes.as_slice().into(),
+        Value::Int(number) => itoa::Buffer::new().format(*number).as_bytes().into(),
+        Value::Hash(_) => unreachable!("fields hold no hashes"),
+    }
+}
