@@ -8,17 +8,20 @@
 //!
 //! The loops read a whole topic and print one JSON object: wall and CPU seconds, of the thread that consumes alone. `map` with a
 //! registry decodes Avro as such loops do: one schema, resolved for each record. `live` prints the time from the producer's call to the
-//! value being readable at the server, in ms.
+//! value being readable at the server, in ms, and to the brokers' acknowledgement: what lies before that is theirs and the producer's.
 
 use apache_avro::Schema;
 use apache_avro::types::Value;
 use dashmap::DashMap;
 use rdkafka::Message;
+use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Records sent before replies are awaited.
@@ -135,8 +138,10 @@ fn live(bootstrap: &str, topic: &str, rate: &str, seconds: &str, port: &str) {
     let time = Duration::from_secs(seconds);
     let reading = std::thread::spawn(move || read_probes(begun, time + Duration::from_secs(2), port));
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap).set("linger.ms", "1").set("queue.buffering.max.messages", "1000000");
-    let producer: ThreadedProducer<DefaultProducerContext> = config.create().expect("a producer");
+    config.set("bootstrap.servers", bootstrap).set("queue.buffering.max.messages", "1000000");
+    let acknowledged = Acknowledged { begun, lags: Arc::default() };
+    let lags_to_ack = Arc::clone(&acknowledged.lags);
+    let producer: ThreadedProducer<Acknowledged> = config.create_with_context(acknowledged).expect("a producer");
     let (body, mut sent) = (vec![b'x'; 100], 0);
     while begun.elapsed() < time {
         let due = (begun.elapsed().as_secs_f64() * rate as f64) as u64;
@@ -146,22 +151,44 @@ fn live(bootstrap: &str, topic: &str, rate: &str, seconds: &str, port: &str) {
                 true => ("probe".to_owned(), begun.elapsed().as_nanos().to_string().into_bytes()),
                 false => (format!("k{}", sent % 100_000), body.clone()),
             };
-            producer.send(BaseRecord::to(topic).key(&key).payload(&value)).map_err(|(error, _)| error).expect("room");
+            let sent_ns = if is_probe { begun.elapsed().as_nanos() as usize } else { 0 };
+            let record = BaseRecord::with_opaque_to(topic, sent_ns).key(&key).payload(&value);
+            producer.send(record).map_err(|(error, _)| error).expect("room");
             sent += 1;
         }
         std::thread::sleep(Duration::from_micros(500));
     }
     producer.flush(Duration::from_secs(10)).expect("all is written");
-    let mut lags = reading.join().expect("the reader");
+    let (readable, acknowledged) =
+        (reading.join().expect("the reader"), core::mem::take(&mut *lags_to_ack.lock().expect("one")));
+    println!("{{\"sent\": {sent}, \"readable\": {}, \"acknowledged\": {}}}", spread(readable), spread(acknowledged));
+}
+
+/// Samples, median and tails, as JSON.
+fn spread(mut lags: Vec<f64>) -> String {
     lags.sort_by(f64::total_cmp);
     let at = |share: f64| lags[((lags.len() as f64 * share) as usize).min(lags.len() - 1)];
-    println!(
-        "{{\"sent\": {sent}, \"samples\": {}, \"p50\": {:.2}, \"p99\": {:.2}, \"p999\": {:.2}}}",
-        lags.len(),
-        at(0.5),
-        at(0.99),
-        at(0.999)
-    );
+    format!("[{}, {:.2}, {:.2}, {:.2}]", lags.len(), at(0.5), at(0.99), at(0.999))
+}
+
+/// Notes how long probes took until they were acknowledged, ms.
+struct Acknowledged {
+    begun: Instant,
+    lags: Arc<Mutex<Vec<f64>>>,
+}
+
+impl ClientContext for Acknowledged {}
+
+impl ProducerContext for Acknowledged {
+    /// When a probe was sent, ns; 0 = no probe.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, _: &DeliveryResult<'_>, sent_ns: usize) {
+        if sent_ns > 0 {
+            let lag_ms = (self.begun.elapsed().as_nanos() as usize - sent_ns) as f64 / 1e6;
+            self.lags.lock().expect("one").push(lag_ms);
+        }
+    }
 }
 
 /// Asks for the probe again and again: the age in ms of each new value, when it is seen first.
