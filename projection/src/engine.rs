@@ -28,7 +28,7 @@ pub use held::{Held, Hold};
 use memory::{Graves, Index};
 use reading::Read;
 pub use status::{PartitionStatus, Status};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// A topic and a partition of it.
@@ -117,7 +117,8 @@ pub struct Engine {
     held: Held,
     index: Index,
     graves: Graves,
-    poisoned: HashSet<Box<[u8]>>,
+    /// Keys whose readers get errors, with the generation in which that was read last.
+    poisoned: HashMap<Box<[u8]>, u8>,
     /// The time of the last call that told it, engine's ms; when reading from the beginning began and was complete last.
     now_ms: u64,
     rebuilt_ms: u64,
@@ -160,7 +161,7 @@ impl Engine {
             held: Held::default(),
             index: Index::default(),
             graves: Graves::default(),
-            poisoned: HashSet::new(),
+            poisoned: HashMap::new(),
             now_ms: 0,
             rebuilt_ms: 0,
             completed_ms: 0,
@@ -399,6 +400,7 @@ impl Engine {
         self.was_complete |= is_complete;
         if self.sweep_due && is_read {
             (self.sweep_due, self.is_shadow) = (false, false);
+            self.heal_others();
             self.wishes.push(Wish::Sweep(self.generation));
         }
         self.watch_horizon(now_ms);

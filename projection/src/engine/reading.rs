@@ -278,7 +278,11 @@ impl Engine {
 
     /// Readers of a key are to get errors.
     fn poison(&mut self, key: Box<[u8]>) {
-        if self.poisoned.len() < MAX_POISONED && self.poisoned.insert(key.clone()) {
+        let generation = self.generation;
+        if let Some(known) = self.poisoned.get_mut(&key) {
+            *known = generation;
+        } else if self.poisoned.len() < MAX_POISONED {
+            self.poisoned.insert(key.clone(), generation);
             self.wishes.push(Wish::Poison(key));
         }
     }
@@ -286,10 +290,17 @@ impl Engine {
     /// A key is read again.
     fn heal(&mut self, key: Range<usize>) {
         if !self.poisoned.is_empty()
-            && let Some(key) = self.poisoned.take(self.batch.part(key))
+            && let Some((key, _)) = self.poisoned.remove_entry(self.batch.part(key))
         {
             self.wishes.push(Wish::Heal(key));
         }
+    }
+
+    /// All was read anew: keys whose records that cannot be read are not in the topic any more are healed.
+    pub(super) fn heal_others(&mut self) {
+        let generation = self.generation;
+        let healed = self.poisoned.extract_if(|_, known| *known != generation);
+        self.wishes.extend(healed.map(|(key, _)| Wish::Heal(key)));
     }
 
     /// The record with headers that say what was wrong.

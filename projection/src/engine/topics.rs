@@ -99,7 +99,9 @@ impl Engine {
         self.generation = self.generation.wrapping_add(1);
         self.counts.rebuilds += 1;
         self.sweep_due = true;
+        // What waited comes again, and the end that it waited for is not this one's.
         self.held.clear();
+        self.wishes.retain(|wish| !matches!(wish, Wish::Sweep(_)));
         self.rebuilt_ms = self.now_ms;
         for (at, partition) in &mut self.partitions {
             let (low, high) = partition.log;

@@ -90,6 +90,26 @@ fn a_rebuild_mends_what_was_missing() {
     }
 }
 
+/// A rebuild that begins just when the one before has ended, before what waited was applied, loses nothing.
+#[test]
+fn one_rebuild_right_after_the_other() {
+    let mut run = replayed();
+    run.engine.rebuild_all(true);
+    read_log(&mut run, 0..5, |_| {});
+    run.tell(record(0, 5, LOG[5].0, LOG[5].1));
+    run.tell(end(0, 6));
+    let batch = run.engine.take();
+    run.apply_batch(&batch);
+    run.engine.applied(batch, 0, 0);
+    run.engine.rebuild_all(true);
+    assert!(!run.engine.wishes().iter().any(|wish| matches!(wish, Wish::Sweep(_))), "it is not this one's end");
+    let all = entries(&[("u:y", "2"), ("u:z", "2")]);
+    read_log(&mut run, 0..6, |run| assert_eq!(run.dump(), all));
+    run.tell(end(0, 6));
+    run.apply();
+    assert_eq!((run.dump(), run.state()), (all, State::Live));
+}
+
 /// After its database was emptied it is not ready until all was read again.
 #[test]
 fn an_emptied_projection_is_loaded_anew() {
@@ -341,6 +361,14 @@ fn poisoned_keys_heal() {
     run.apply();
     assert_eq!(core::mem::take(&mut run.wishes), [Wish::Heal(key)]);
     assert_eq!(run.dump(), entries(&[("u:other", "2")]));
+    // Its poison is not in the topic any more.
+    run.tell(record(0, 5, "k", Some("{")));
+    run.apply();
+    run.wishes.clear();
+    run.engine.rebuild_all(false);
+    (0..3).for_each(|partition| run.tell(end(partition, 100)));
+    run.apply();
+    assert!(run.wishes.contains(&Wish::Heal(b"u:k"[..].into())), "{:?}", run.wishes);
 }
 
 /// JSON that becomes JSON stays what it was, in every digit.
