@@ -38,6 +38,10 @@ pub struct Projection {
     /// Readers of its keys are to get errors; the board says which. For a cheap look.
     refuses: AtomicBool,
     board: Mutex<Arc<Board>>,
+    /// Its database is being emptied, or was and its runner does not know yet: whatever that shows, it is not ready.
+    is_emptied: AtomicBool,
+    /// Its runner is to read all anew.
+    reload_due: AtomicBool,
     asked: Mutex<Vec<Asked>>,
     /// Keys whose last record cannot be read, where readers are to know; and whether there are any.
     poisoned: RwLock<HashSet<Box<[u8]>>>,
@@ -157,8 +161,6 @@ pub enum Asked {
         /// See there.
         is_shadow: bool,
     },
-    /// Its entries are gone: read everything anew, and be ready then.
-    Reload,
     /// Go on elsewhere in a partition; where that was is told by the ticket.
     Seek {
         /// Topic and number.
@@ -203,6 +205,8 @@ impl Projection {
             terms,
             refuses: AtomicBool::new(refusal.is_some()),
             board: Mutex::new(Arc::new(board)),
+            is_emptied: AtomicBool::new(false),
+            reload_due: AtomicBool::new(false),
             asked: Mutex::default(),
             poisoned: RwLock::default(),
             has_poison: AtomicBool::new(false),
@@ -240,15 +244,30 @@ impl Projection {
         self.sought.lock().remove(&ticket)
     }
 
-    /// Its entries are gone: it is not ready until it has read all anew.
-    fn reload(&self) -> Result<(), Error> {
-        if self.terms.refuses_before_ready {
-            let mut board = self.board.lock();
-            *board =
-                Arc::new(Board { refusal: Some(Refusal::Loading), is_ready: false, percent: 0, ..(**board).clone() });
-            self.refuses.store(true, Ordering::Release);
+    /// Its database is about to be emptied: it is not ready until it has read all anew.
+    fn begin_emptying(&self) {
+        let mut board = self.board.lock();
+        self.is_emptied.store(true, Ordering::Release);
+        *board = Arc::new(self.without_entries((**board).clone()));
+        self.refuses.store(board.refusal.is_some(), Ordering::Release);
+    }
+
+    fn without_entries(&self, board: Board) -> Board {
+        let refusal = if self.terms.refuses_before_ready { Some(Refusal::Loading) } else { board.refusal };
+        Board { refusal, is_ready: false, percent: 0, ..board }
+    }
+
+    /// Whether its entries are gone, and it is to read all anew; said once.
+    pub fn take_reload(&self) -> bool {
+        self.reload_due.swap(false, Ordering::AcqRel)
+    }
+
+    /// Its runner knows that its entries are gone: what it shows from now on is so.
+    pub fn reloads(&self) {
+        let _board = self.board.lock();
+        if !self.reload_due.load(Ordering::Acquire) {
+            self.is_emptied.store(false, Ordering::Release);
         }
-        self.ask(Asked::Reload)
     }
 
     /// How it stands.
@@ -258,9 +277,10 @@ impl Projection {
 
     /// Its runner shows how it stands.
     pub fn show(&self, board: Board) {
-        let refuses = board.refusal.is_some();
-        *self.board.lock() = Arc::new(board);
-        self.refuses.store(refuses, Ordering::Release);
+        let mut shown = self.board.lock();
+        let board = if self.is_emptied.load(Ordering::Acquire) { self.without_entries(board) } else { board };
+        self.refuses.store(board.refusal.is_some(), Ordering::Release);
+        *shown = Arc::new(board);
     }
 
     /// Asks its runner for something.
@@ -346,9 +366,18 @@ impl Projections {
         holds.map_or(Ok(()), refused_whole)
     }
 
-    /// These databases were emptied: their projections read all anew.
-    pub fn emptied(&self, databases: &[Db]) -> Result<(), Error> {
-        self.all.iter().filter(|projection| databases.contains(&projection.db)).try_for_each(|emptied| emptied.reload())
+    /// These databases are about to be emptied: their projections are not ready from now on.
+    pub fn begin_emptying(&self, databases: &[Db]) {
+        self.within(databases).for_each(|projection| projection.begin_emptying());
+    }
+
+    /// They were emptied: their projections read all anew.
+    pub fn emptied(&self, databases: &[Db]) {
+        self.within(databases).for_each(|projection| projection.reload_due.store(true, Ordering::Release));
+    }
+
+    fn within(&self, databases: &[Db]) -> impl Iterator<Item = &Arc<Projection>> {
+        self.all.iter().filter(move |projection| databases.contains(&projection.db))
     }
 }
 

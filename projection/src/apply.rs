@@ -21,11 +21,13 @@ pub fn apply(access: &mut Access<'_>, to: &Target<'_>, held: &mut Held, op: &Op<
         held.keep(op);
         return false;
     }
-    held.forget(op.key);
+    if !held.gives_way(op) {
+        return true;
+    }
     let (kh, deadline) = (access.hash(op.key), op.deadline);
     let project = |access: &mut Access<'_>, change: Change<'_>| {
-        let is_held = op.hold == Hold::IfAbsent;
-        let record = Projected { change, from: op.from, version: op.version, is_held };
+        let (is_held, is_last) = (op.hold == Hold::IfAbsent, op.hold == Hold::Over);
+        let record = Projected { change, from: op.from, version: op.version, only: op.only, is_held, is_last };
         access.project(to.db, kh, op.key, record, &to.cx)
     };
     let applied = match op.mutation {
@@ -33,8 +35,10 @@ pub fn apply(access: &mut Access<'_>, to: &Target<'_>, held: &mut Held, op: &Op<
         Mutation::Text(text) => project(access, Change::Put { value: (to.encode)(text), deadline }),
         Mutation::Fields(fields) => {
             let kept = if op.is_merge { kept_fields(access, to, op, fields) } else { Vec::new() };
-            let kept = kept.iter().map(|(field, value)| (&field[..], &value[..]));
-            let hash = to.store.new_hash(kept.chain(fields.iter()));
+            // The field that stands for none is not needed then.
+            let is_needed = |(field, _): &(&[u8], &[u8])| kept.is_empty() || !field.is_empty();
+            let before = kept.iter().map(|(field, value)| (&field[..], &value[..]));
+            let hash = to.store.new_hash(before.chain(fields.iter().filter(is_needed)));
             project(access, Change::Put { value: hash.as_new(), deadline })
         }
     };

@@ -1,14 +1,22 @@
 //! The way back: a value, and an id, as a topic's records hold them.
 
 use crate::config::KeyDecode;
+use crate::mapping::DecodedKey;
+use crate::operand::Scalar;
 use crate::schema::SchemaText;
 use apache_avro::Schema;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use serde_json::Value as Json;
 
-/// The bytes of a record's key that is read that way; `None` if the text is none.
+/// The bytes of a record's key that is read that way, and as that very text; `None` if there are none.
 pub fn key(id: &str, decode: KeyDecode) -> Option<Vec<u8>> {
+    let bytes = key_bytes(id, decode)?;
+    let read = DecodedKey::read(&bytes, decode).ok()?;
+    (read.scalar(None) == Scalar::Text(id.as_bytes().into())).then_some(bytes)
+}
+
+fn key_bytes(id: &str, decode: KeyDecode) -> Option<Vec<u8>> {
     match decode {
         KeyDecode::Utf8 | KeyDecode::Bytes => Some(id.as_bytes().to_vec()),
         KeyDecode::Int32 => id.parse::<i32>().ok().map(|number| number.to_be_bytes().to_vec()),
@@ -56,8 +64,6 @@ fn of_json(value: Json) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::DecodedKey;
-    use crate::operand::Scalar;
     use crate::schema::Reader;
     use serde_json::json;
 
@@ -73,7 +79,13 @@ mod tests {
             let read = DecodedKey::read(&bytes, decode).unwrap();
             assert_eq!(read.scalar(None), Scalar::Text(id.as_bytes().into()));
         }
-        for (bad, decode) in [("x", KeyDecode::Int32), ("5000000000", KeyDecode::Int32), ("1-2", KeyDecode::Uuid)] {
+        for (bad, decode) in [
+            ("x", KeyDecode::Int32),
+            ("007", KeyDecode::Int32),
+            ("+7", KeyDecode::Int64),
+            ("5000000000", KeyDecode::Int32),
+            ("1-2", KeyDecode::Uuid),
+        ] {
             assert_eq!(key(bad, decode), None, "{bad}");
         }
     }

@@ -17,7 +17,7 @@ mod status;
 mod tests;
 mod topics;
 
-use crate::config::{OnStale, Pinned, Policy, Projection};
+use crate::config::{OnStale, Pinned, Policy, Projection, RebuildMode};
 use crate::errors::{Class, Poison, Ring};
 use crate::mapping::{Bad, Mapping};
 use crate::schema::{SchemaId, Schemas};
@@ -28,7 +28,7 @@ pub use held::{Held, Hold};
 use memory::{Graves, Index};
 use reading::Read;
 pub use status::{PartitionStatus, Status};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// A topic and a partition of it.
@@ -119,6 +119,8 @@ pub struct Engine {
     graves: Graves,
     /// Keys whose readers get errors, with the generation in which that was read last.
     poisoned: HashMap<Box<[u8]>, u8>,
+    /// Those of which a rebuild found the same so far, and that are not shown before its end.
+    poisoned_next: HashSet<Box<[u8]>>,
     /// The time of the last call that told it, engine's ms; when reading from the beginning began and was complete last.
     now_ms: u64,
     rebuilt_ms: u64,
@@ -129,7 +131,7 @@ pub struct Engine {
     connected: bool,
     last_error: String,
     /// Something of a log is gone that was not read: all is to be read anew once the topics were looked at.
-    is_lost: bool,
+    lost: Vec<At>,
     /// All partitions had caught up once: those that are added later do not take that back.
     was_complete: bool,
 }
@@ -162,6 +164,7 @@ impl Engine {
             index: Index::default(),
             graves: Graves::default(),
             poisoned: HashMap::new(),
+            poisoned_next: HashSet::new(),
             now_ms: 0,
             rebuilt_ms: 0,
             completed_ms: 0,
@@ -169,7 +172,7 @@ impl Engine {
             silence: silence::Silence::default(),
             connected: false,
             last_error: String::new(),
-            is_lost: false,
+            lost: Vec::new(),
             was_complete: false,
             config,
         }
@@ -240,6 +243,9 @@ impl Engine {
                     && !partition.awaited
                     && offset >= partition.next
                 {
+                    if offset > partition.next {
+                        partition.pinned_ms = None;
+                    }
                     partition.next = offset;
                     partition.log.1 = partition.log.1.max(offset);
                     partition.at_end = true;
@@ -262,7 +268,7 @@ impl Engine {
                 // What lies between is lost, or the log is another one: only all of it tells. Once it is known where the logs
                 // begin now; what is told of one that is assigned anew is from before.
                 if self.partitions.get(&(topic, partition)).is_some_and(|partition| !partition.awaited) {
-                    self.is_lost = true;
+                    self.lost.push((topic, partition));
                     self.wishes.push(Wish::Look);
                 }
             }
@@ -322,7 +328,8 @@ impl Engine {
         let partition = self.partitions.get_mut(&at).expect("just found");
         partition.next = record.offset + 1;
         partition.log.1 = partition.log.1.max(partition.next);
-        partition.at_end = false;
+        // Whatever was open at the end is not any more.
+        (partition.at_end, partition.pinned_ms) = (false, None);
         self.counts.bytes += (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
         if record.value.is_some() {
             self.counts.records += 1;
@@ -373,9 +380,9 @@ impl Engine {
         &mut self.held
     }
 
-    /// Bytes of what it remembers beside entries: changes that wait, and the index.
+    /// Bytes of what it remembers beside entries: changes that wait, the index, versions of deleted keys.
     pub fn remembered_bytes(&self) -> usize {
-        self.held.bytes() + self.index.bytes()
+        self.held.bytes() + self.index.bytes() + self.graves.bytes()
     }
 
     /// All that was told was applied. `conflicts`: entries that were written over those from elsewhere.
@@ -389,7 +396,8 @@ impl Engine {
         }
         let ready = &self.config.ready;
         let wait = (ready.pinned == Pinned::Serve).then_some(ready.open_txn_wait.as_millis() as u64);
-        let connected = self.connected;
+        // What waits is not seen yet: it goes on growing old.
+        let connected = self.connected && !self.holds_all();
         self.partitions.values_mut().for_each(|partition| partition.advance(now_ms, wait, connected));
         self.graves.expire(now_ms, self.config.conflict.tombstone_grace.as_millis() as u64);
         let is_complete = self.is_complete();
@@ -401,9 +409,16 @@ impl Engine {
         if self.sweep_due && is_read {
             (self.sweep_due, self.is_shadow) = (false, false);
             self.heal_others();
+            self.index.forget_others(self.generation);
             self.wishes.push(Wish::Sweep(self.generation));
         }
         self.watch_horizon(now_ms);
+    }
+
+    /// A shadow is made: readers see nothing of what is read.
+    fn holds_all(&self) -> bool {
+        let is_shadow = self.is_shadow || self.config.rebuild == RebuildMode::Shadow;
+        self.sweep_due && self.was_complete && is_shadow
     }
 
     /// Every partition has caught up once.

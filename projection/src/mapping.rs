@@ -1,6 +1,6 @@
 //! From a record to an entry: the key by its template, the value in the form that is asked for.
 
-use crate::config::{ConflictBy, Envelope, FilterMode, Form, KeyDecode, Nulls, Projection, TtlFrom, ValueDecode};
+use crate::config::{ConflictBy, Envelope, FilterMode, Form, KeyDecode, Projection, TtlFrom, ValueDecode};
 use crate::datum::{Datum, Flattening, Part};
 use crate::errors::Class;
 use crate::filter::Filter;
@@ -380,7 +380,7 @@ impl Mapping {
         if !has_fields {
             return Err((Class::Decode, "the value has no fields".to_owned()));
         }
-        if !some && self.flattening.nulls == Nulls::Omit {
+        if !some {
             // An entry all the same: a key without fields would be no key.
             each(b"", b"");
         }

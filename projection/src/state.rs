@@ -169,7 +169,7 @@ impl Partition {
         }
         let Some(target) = self.target else { return };
         let reached = self.applied >= target;
-        if reached {
+        if reached || self.paused || self.blocked.is_some() {
             self.pinned_ms = None;
         } else if self.at_end {
             self.pinned_ms.get_or_insert(now_ms);

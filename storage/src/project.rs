@@ -34,14 +34,18 @@ pub struct Projected<'a> {
     pub from: Provenance,
     /// Of records of one key the highest version wins, whichever comes last; `None` = the last one does.
     pub version: Option<u64>,
+    /// It concerns the entry only if that was made of this record.
+    pub only: Option<Provenance>,
     /// Nothing is written where there is no entry.
     pub is_held: bool,
+    /// Versions of entries of earlier generations count no more; else a lower one waits until it is known whether they stay.
+    pub is_last: bool,
 }
 
 impl<'a> Projected<'a> {
     /// One that is ordered by its offset alone.
     pub fn new(change: Change<'a>, from: Provenance) -> Self {
-        Self { change, from, version: None, is_held: false }
+        Self { change, from, version: None, only: None, is_held: false, is_last: false }
     }
 }
 
@@ -69,7 +73,7 @@ pub enum Applied {
     Older,
     /// The entry was made of a record of a higher version, and stays.
     Lower,
-    /// There is no entry, and none was to be made yet.
+    /// It is not to be written yet: there is no entry, or one of a higher version of which it is not known whether it stays.
     Held,
     /// The entry is gone.
     Deleted,
@@ -150,11 +154,15 @@ impl LiveRef<'_> {
 
 impl Slot<'_> {
     fn project(self, record: Projected<'_>) -> Applied {
-        let Projected { change, from, version, is_held } = record;
+        let Projected { change, from, version, only, is_held, is_last } = record;
         let (cx, known) = match &self {
             Self::Live(live) => (live.target.cx, live.provenance()),
             Self::Vacant(vacant) => (vacant.target.cx, None),
         };
+        let place = |of: &Provenance| (of.source, of.partition, of.offset);
+        if only.is_some_and(|only| known.is_none_or(|known| place(&known) != place(&only))) {
+            return Applied::Absent;
+        }
         let same_log = |known: &Provenance| (known.source, known.partition) == (from.source, from.partition);
         match (&self, known.filter(same_log)) {
             (Self::Live(_), Some(known)) if from.offset < known.offset => return Applied::Older,
@@ -166,8 +174,10 @@ impl Slot<'_> {
         }
         if let (Some(version), Self::Live(live)) = (version, &self)
             && known.zip(live.version()).is_some_and(|(known, other)| known.rank(other) > from.rank(version))
+            && !(is_last && known.is_some_and(|known| known.generation != from.generation))
         {
-            return Applied::Lower;
+            let is_earlier = known.is_some_and(|known| known.generation != from.generation);
+            return if is_earlier && matches!(change, Change::Put { .. }) { Applied::Held } else { Applied::Lower };
         }
         let (value, deadline) = match change {
             Change::Put { value, deadline } if !is_past(deadline, cx) => (value, deadline),

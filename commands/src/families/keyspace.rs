@@ -413,8 +413,9 @@ fn flush(call: &mut Call<'_, '_>, databases: &[Db]) -> Result<(), Error> {
     if !known {
         return Err(Error::SYNTAX);
     }
+    call.node.projections.begin_emptying(databases);
     call.store.flush(databases);
-    call.node.projections.emptied(databases)?;
+    call.node.projections.emptied(databases);
     call.reply.ok();
     Ok(())
 }

@@ -131,6 +131,9 @@ impl Projection {
             // Read anew over what is there, fields that are gone would stay.
             return Err("store: merge needs as: hash, and rebuild: shadow".to_owned());
         }
+        if self.conflict.by != ConflictBy::Arrival && (self.key.index || self.store.merge) {
+            return Err("conflict: by: with key: index, and with store: merge, it is arrival".to_owned());
+        }
         let writes_letters = Class::ALL.iter().any(|class| self.policy(*class) == Policy::DeadLetter);
         match &self.errors.dead_letter_topic {
             None if writes_letters => return Err("errors: dead_letter needs a dead_letter_topic".to_owned()),

@@ -29,6 +29,7 @@ pub(super) struct About {
     pub version: Option<u64>,
     pub hold: Hold,
     pub is_merge: bool,
+    pub only: Option<Provenance>,
     pub from: Provenance,
 }
 
@@ -56,6 +57,8 @@ pub struct Op<'b> {
     pub hold: Hold,
     /// Fields that it says nothing of stay.
     pub is_merge: bool,
+    /// It concerns the entry only if that was made of this record.
+    pub only: Option<Provenance>,
     /// The record it was made of.
     pub from: Provenance,
 }
@@ -122,6 +125,7 @@ impl Batch {
             version: op.about.version,
             hold: op.about.hold,
             is_merge: op.about.is_merge,
+            only: op.about.only,
             from: op.about.from,
         })
     }

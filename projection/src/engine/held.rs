@@ -17,6 +17,8 @@ pub enum Hold {
     IfAbsent,
     /// It waits.
     Always,
+    /// It has waited: what was there before the rebuild counts no more.
+    Over,
 }
 
 /// The last change of each key that waits.
@@ -39,6 +41,15 @@ enum Value {
     Text(Box<[u8]>),
     /// Lengths of fields and values in turn, and all of them in one.
     Fields(Box<[u32]>, Box<[u8]>),
+}
+
+impl Waiting {
+    /// Whether it stays although that change comes: it has a higher version, or was made of another record than is meant.
+    fn stays(&self, op: &Op<'_>) -> bool {
+        let place = |from: &Provenance| (from.source, from.partition, from.offset);
+        let is_higher = |version: u64| self.version.is_some_and(|own| self.from.rank(own) > op.from.rank(version));
+        op.version.is_some_and(is_higher) || op.only.is_some_and(|only| place(&only) != place(&self.from))
+    }
 }
 
 impl Value {
@@ -120,10 +131,7 @@ impl Held {
 
     /// A change waits, in place of an earlier one of its key. Where there are versions, the highest one does.
     pub fn keep(&mut self, op: &Op<'_>) {
-        let rank = |from: &Provenance, version: Option<u64>| version.map(|version| from.rank(version));
-        if let Some(known) = self.by_key.get(op.key)
-            && rank(&known.from, known.version) > rank(&op.from, op.version)
-        {
+        if self.by_key.get(op.key).is_some_and(|known| known.stays(op)) {
             return;
         }
         let before = self.by_key.remove(op.key).map(|known| {
@@ -141,13 +149,18 @@ impl Held {
         }
     }
 
-    /// What waits for a key is out of date.
-    pub fn forget(&mut self, key: &[u8]) {
-        if !self.by_key.is_empty()
-            && let Some(known) = self.by_key.remove(key)
-        {
-            self.bytes -= cost(key, &known.value);
+    /// What waits for the key of a change is out of date, unless the change has nothing to say of that: whether it has.
+    pub fn gives_way(&mut self, op: &Op<'_>) -> bool {
+        if self.by_key.is_empty() {
+            return true;
         }
+        if self.by_key.get(op.key).is_some_and(|known| known.stays(op)) {
+            return op.only.is_some();
+        }
+        if let Some(known) = self.by_key.remove(op.key) {
+            self.bytes -= cost(op.key, &known.value);
+        }
+        true
     }
 
     /// Nothing waits any more.
@@ -170,7 +183,7 @@ impl Held {
                 });
                 let Waiting { value, deadline, version, from } = waiting;
                 let drawn = value.write(&mut batch);
-                let about = About { deadline, version, hold: Hold::No, is_merge: false, from };
+                let about = About { deadline, version, hold: Hold::Over, is_merge: false, only: None, from };
                 batch.end(written.expect("writing a key cannot fail"), drawn, about);
             }
             Some(batch)

@@ -21,8 +21,8 @@ struct Became {
 pub enum Moved {
     /// A later record of its partition was read before: it says nothing.
     Older,
-    /// The entry that its key was before is to go, if there was another one.
-    From(Option<Box<[u8]>>),
+    /// The entry that its key was before is to go, if there was another one, and if it is still made of that record.
+    From(Option<(Box<[u8]>, Provenance)>),
 }
 
 /// A record's key in the index: keys of several topics are several.
@@ -47,12 +47,12 @@ impl Index {
             if Self::is_older(known, &from) {
                 return Moved::Older;
             }
-            known.from = from;
+            let made_of = core::mem::replace(&mut known.from, from);
             if *known.entry == *entry {
                 return Moved::From(None);
             }
             self.bytes = self.bytes - known.entry.len() + entry.len();
-            return Moved::From(Some(core::mem::replace(&mut known.entry, entry.into())));
+            return Moved::From(Some((core::mem::replace(&mut known.entry, entry.into()), made_of)));
         }
         self.bytes += cost(&name, entry);
         self.entries.insert(name, Became { entry: entry.into(), from });
@@ -67,7 +67,7 @@ impl Index {
             Some(_) => {
                 let known = self.entries.remove(&name).expect("just found");
                 self.bytes -= cost(&name, &known.entry);
-                Moved::From(Some(known.entry))
+                Moved::From(Some((known.entry, known.from)))
             }
             None => Moved::From(None),
         }
@@ -76,6 +76,12 @@ impl Index {
     /// The entry of a record's key.
     pub fn entry(&self, topic: usize, key: &[u8]) -> Option<&[u8]> {
         self.entries.get(&name(topic, key)).map(|known| &*known.entry)
+    }
+
+    /// All was read anew: what did not come again is not in the topics any more.
+    pub fn forget_others(&mut self, generation: u8) {
+        let gone = self.entries.extract_if(|_, known| known.from.generation != generation);
+        self.bytes -= gone.map(|(name, known)| cost(&name, &known.entry)).sum::<usize>();
     }
 
     /// Nothing is known.
@@ -98,6 +104,8 @@ pub struct Graves {
     ranks: HashMap<Box<[u8]>, (Rank, u64)>,
     /// In the order in which they were dug.
     order: VecDeque<(u64, Box<[u8]>)>,
+    /// Of keys in that order, each of which is among the ranks too.
+    bytes: usize,
 }
 
 impl Graves {
@@ -106,6 +114,7 @@ impl Graves {
         let known = self.ranks.entry(key.into()).or_insert((rank, now_ms));
         *known = (rank.max(known.0), now_ms);
         self.order.push_back((now_ms, key.into()));
+        self.bytes += grave_cost(key);
         while self.order.len() > MAX_GRAVES {
             self.forget_first();
         }
@@ -124,17 +133,26 @@ impl Graves {
     }
 
     fn forget_first(&mut self) {
-        if let Some((then, key)) = self.order.pop_front()
-            && self.ranks.get(&key).is_some_and(|(_, last)| *last == then)
-        {
+        let Some((then, key)) = self.order.pop_front() else { return };
+        self.bytes -= grave_cost(&key);
+        if self.ranks.get(&key).is_some_and(|(_, last)| *last == then) {
             self.ranks.remove(&key);
         }
+    }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Deleted keys that are remembered.
     pub fn len(&self) -> usize {
         self.ranks.len()
     }
+}
+
+fn grave_cost(key: &[u8]) -> usize {
+    2 * key.len() + size_of::<(Box<[u8]>, (Rank, u64))>() + size_of::<(u64, Box<[u8]>)>()
 }
 
 #[cfg(test)]
@@ -149,13 +167,13 @@ mod tests {
     fn the_index_follows_the_latest_record() {
         let mut index = Index::default();
         assert_eq!(index.becomes(0, b"k", b"a", from(0)), Moved::From(None));
-        assert_eq!(index.becomes(0, b"k", b"b", from(3)), Moved::From(Some(b"a"[..].into())));
+        assert_eq!(index.becomes(0, b"k", b"b", from(3)), Moved::From(Some((b"a"[..].into(), from(0)))));
         // Read again, from the beginning.
         assert_eq!(index.becomes(0, b"k", b"a", from(0)), Moved::Older);
         assert_eq!(index.ends(0, b"k", &from(2)), Moved::Older);
         assert_eq!(index.becomes(0, b"k", b"b", from(3)), Moved::From(None));
         assert_eq!((index.entry(0, b"k"), index.entry(1, b"k")), (Some(&b"b"[..]), None));
-        assert_eq!(index.ends(0, b"k", &from(4)), Moved::From(Some(b"b"[..].into())));
+        assert_eq!(index.ends(0, b"k", &from(4)), Moved::From(Some((b"b"[..].into(), from(3)))));
         assert_eq!(index.ends(0, b"k", &from(5)), Moved::From(None));
         assert_eq!(index.bytes(), 0);
     }

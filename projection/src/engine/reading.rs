@@ -4,7 +4,7 @@ use super::batch::{About, Drawn};
 use super::held::Hold;
 use super::memory::Moved;
 use super::{Engine, Wish};
-use crate::config::{Form, KeyDecode, PoisonKey, RebuildMode, ValueDecode};
+use crate::config::{Form, KeyDecode, PoisonKey, ValueDecode};
 use crate::datum::Datum;
 use crate::errors::Class;
 use crate::mapping::{Bad, DecodedKey, Filtered, Said};
@@ -140,12 +140,12 @@ impl Engine {
         let deadline = if is_gone { None } else { self.mapping.deadline_ms(sight)?.map(Millis) };
         let from = self.provenance(record, schema);
         let is_merge = self.config.store.merge;
-        let about = About { deadline, version, hold: self.hold_of(record), is_merge, from };
+        let mut about = About { deadline, version, hold: self.hold_of(record), is_merge, only: None, from };
         // First what may be wrong, then what is remembered of it.
         let drawn = if is_gone { Drawn::Gone } else { self.draw_value(value, sight)? };
-        let Some(key) = self.entry_of(record, sight, is_gone, &about)? else { return Ok(()) };
+        let Some(key) = self.entry_of(record, sight, is_gone, &mut about)? else { return Ok(()) };
         if !self.is_barred(key.clone(), is_gone, &about, now_ms) {
-            self.heal(key.clone());
+            self.heal(key.clone(), about.hold);
             self.batch.end(key, drawn, about);
         }
         Ok(())
@@ -157,23 +157,26 @@ impl Engine {
         record: &RawRecord<'_>,
         sight: &Sight<'_>,
         is_gone: bool,
-        about: &About,
+        about: &mut About,
     ) -> Result<Option<Range<usize>>, Bad> {
         if !self.config.key.index {
             return self.batch.write(|to| self.mapping.template.write(sight, to)).map(Some);
         }
         let name = record.key.unwrap_or_default();
         if is_gone {
-            let Moved::From(Some(entry)) = self.index.ends(record.topic, name, &about.from) else { return Ok(None) };
+            let Moved::From(Some((entry, made_of))) = self.index.ends(record.topic, name, &about.from) else {
+                return Ok(None);
+            };
+            about.only = Some(made_of);
             return self.write(&entry).map(Some);
         }
         let key = self.batch.write(|to| self.mapping.template.write(sight, to))?;
         match self.index.becomes(record.topic, name, self.batch.part(key.clone()), about.from) {
             Moved::Older => Ok(None),
             Moved::From(None) => Ok(Some(key)),
-            Moved::From(Some(entry)) => {
+            Moved::From(Some((entry, made_of))) => {
                 let before = self.write(&entry)?;
-                self.batch.end(before, Drawn::Gone, About { deadline: None, ..*about });
+                self.batch.end(before, Drawn::Gone, About { deadline: None, only: Some(made_of), ..*about });
                 Ok(Some(key))
             }
         }
@@ -206,11 +209,11 @@ impl Engine {
 
     /// Whether a change waits for the end of a rebuild.
     fn hold_of(&self, record: &RawRecord<'_>) -> Hold {
+        if self.holds_all() {
+            return Hold::Always;
+        }
         if !self.sweep_due || !self.was_complete {
             return Hold::No;
-        }
-        if self.is_shadow || self.config.rebuild == RebuildMode::Shadow {
-            return Hold::Always;
         }
         let known = self.partitions.get(&(record.topic, record.partition));
         match known.is_some_and(|partition| partition.rebuilding && record.offset < partition.was_applied) {
@@ -256,12 +259,17 @@ impl Engine {
         if what == PoisonKey::Error {
             let key: Box<[u8]> = self.batch.part(key).into();
             self.batch.roll_back(begun);
-            self.poison(key);
+            let hold = self.hold_of(record);
+            self.poison(key, hold);
             return;
         }
         let from = self.provenance(record, None);
         let hold = self.hold_of(record);
-        self.batch.end(key, Drawn::Gone, About { deadline: None, version: None, hold, is_merge: false, from });
+        self.batch.end(
+            key,
+            Drawn::Gone,
+            About { deadline: None, version: None, hold, is_merge: false, only: None, from },
+        );
     }
 
     /// The entry's key of a record of which the value is not known.
@@ -276,31 +284,42 @@ impl Engine {
         self.batch.write(|to| self.mapping.template.write(&sight, to)).ok()
     }
 
-    /// Readers of a key are to get errors.
-    fn poison(&mut self, key: Box<[u8]>) {
-        let generation = self.generation;
-        if let Some(known) = self.poisoned.get_mut(&key) {
-            *known = generation;
-        } else if self.poisoned.len() < MAX_POISONED {
-            self.poisoned.insert(key.clone(), generation);
+    /// Readers of a key are to get errors; of what is read anew, from the end of that on.
+    fn poison(&mut self, key: Box<[u8]>, hold: Hold) {
+        if self.poisoned.len() + self.poisoned_next.len() >= MAX_POISONED {
+            return;
+        }
+        if hold != Hold::No {
+            self.poisoned_next.insert(key);
+        } else if self.poisoned.insert(key.clone(), self.generation).is_none() {
             self.wishes.push(Wish::Poison(key));
         }
     }
 
     /// A key is read again.
-    fn heal(&mut self, key: Range<usize>) {
-        if !self.poisoned.is_empty()
-            && let Some((key, _)) = self.poisoned.remove_entry(self.batch.part(key))
+    fn heal(&mut self, key: Range<usize>, hold: Hold) {
+        let key = self.batch.part(key);
+        if !self.poisoned_next.is_empty() {
+            self.poisoned_next.remove(key);
+        }
+        if hold == Hold::No
+            && !self.poisoned.is_empty()
+            && let Some((key, _)) = self.poisoned.remove_entry(key)
         {
             self.wishes.push(Wish::Heal(key));
         }
     }
 
-    /// All was read anew: keys whose records that cannot be read are not in the topic any more are healed.
+    /// All was read anew: what that found holds from now on.
     pub(super) fn heal_others(&mut self) {
-        let generation = self.generation;
-        let healed = self.poisoned.extract_if(|_, known| *known != generation);
+        let (generation, next) = (self.generation, core::mem::take(&mut self.poisoned_next));
+        let healed = self.poisoned.extract_if(|key, known| *known != generation && !next.contains(key));
         self.wishes.extend(healed.map(|(key, _)| Wish::Heal(key)));
+        for key in next {
+            if self.poisoned.insert(key.clone(), generation).is_none() {
+                self.wishes.push(Wish::Poison(key));
+            }
+        }
     }
 
     /// The record with headers that say what was wrong.

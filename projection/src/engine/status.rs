@@ -54,16 +54,16 @@ pub struct Status {
 impl Engine {
     /// How it stands.
     pub fn status(&self, now_ms: u64) -> Status {
-        let states = &self.partitions;
+        let (states, holds_all) = (&self.partitions, self.holds_all());
         let partitions: Vec<PartitionStatus> = states
             .iter()
             .map(|(at, partition)| PartitionStatus {
                 at: *at,
                 state: partition.state(self.connected),
-                applied: partition.applied,
+                applied: if holds_all { partition.applied.min(partition.was_applied) } else { partition.applied },
                 log: partition.log,
                 lag: partition.lag(),
-                lag_ms: partition.lag_ms(now_ms, self.connected),
+                lag_ms: partition.lag_ms(now_ms, self.connected && !holds_all),
                 pinned: partition.live && partition.pinned_ms.is_some(),
             })
             .collect();

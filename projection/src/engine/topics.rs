@@ -1,5 +1,6 @@
 //! Topics as they were found: where reading begins, and when all is read anew.
 
+use super::memory::Graves;
 use super::{At, Engine, Wish};
 use crate::config::Start;
 use crate::source::FoundTopic;
@@ -40,7 +41,7 @@ impl Engine {
                     // More has come, which will be told.
                     partition.at_end &= *high <= partition.next;
                     // The log became shorter while it was read: what it lost will not come.
-                    if !partition.live
+                    if (!partition.live || partition.rebuilding)
                         && let Some(target) = &mut partition.target
                     {
                         *target = (*target).min(*high);
@@ -73,9 +74,31 @@ impl Engine {
 
     /// All topics were looked at.
     pub fn looked(&mut self) {
-        if core::mem::take(&mut self.is_lost) {
-            self.rebuild();
+        let lost = core::mem::take(&mut self.lost);
+        if lost.is_empty() {
+            return;
         }
+        let is_cut = |at: &At| self.partitions.get(at).is_some_and(|partition| partition.next > partition.log.1);
+        let mut cut: Vec<usize> = lost.iter().filter(|at| is_cut(at)).map(|at| at.0).collect();
+        cut.dedup();
+        for topic in cut {
+            // Its log ends before what was read: what comes at those offsets next is something else.
+            self.incarnations = self.incarnations.wrapping_add(1);
+            if let Some((_, number)) = &mut self.topics[topic].incarnation {
+                *number = self.incarnations;
+            }
+            self.forget_topic(topic);
+        }
+        self.rebuild();
+    }
+
+    /// What was read of a topic says nothing of what it holds now.
+    fn forget_topic(&mut self, topic: usize) {
+        for (_, partition) in self.partitions.iter_mut().filter(|(at, _)| at.0 == topic) {
+            (partition.applied, partition.was_applied) = (0, 0);
+        }
+        self.graves = Graves::default();
+        self.index.clear();
     }
 
     /// A topic could not be looked at: `missing` if it is not there, else nobody could be asked.
@@ -89,8 +112,8 @@ impl Engine {
         for (number, log) in found.partitions.iter().enumerate() {
             let partition = self.partitions.entry((topic, number as i32)).or_default();
             (partition.log, partition.start) = (*log, log.0);
-            (partition.applied, partition.was_applied) = (0, 0);
         }
+        self.forget_topic(topic);
         self.rebuild();
     }
 
@@ -134,7 +157,11 @@ impl Engine {
 
     /// Goes on at another offset of a partition: what lies between is not read, or once more. The error says why not.
     pub fn seek(&mut self, at: At, offset: i64) -> Result<(), String> {
+        let is_rebuilding = self.sweep_due;
         let partition = self.partitions.get_mut(&at).ok_or("no such partition")?;
+        if is_rebuilding {
+            return Err("all is being read anew: what a seek passes over would be dropped".to_owned());
+        }
         let (low, high) = partition.log;
         if !(low..=high).contains(&offset) {
             return Err(format!("the log begins at {low} and ends at {high}"));
@@ -145,6 +172,13 @@ impl Engine {
             self.wishes.push(Wish::Pause(at));
         }
         Ok(())
+    }
+
+    /// The brokers told of an offset in a partition: its log reaches it.
+    pub fn reaches(&mut self, at: At, offset: i64) {
+        if let Some(partition) = self.partitions.get_mut(&at) {
+            partition.log.1 = partition.log.1.max(offset);
+        }
     }
 
     /// The first offset of a partition's log, and its end, as last seen.

@@ -191,7 +191,10 @@ impl<S: Source> Runner<S> {
                 Answer::Letter(at, offset, result) => self.letter_answered(at, offset, result),
                 Answer::Found(topic, found) => self.engine.found(topic, &found),
                 Answer::Time(TimeAsked { topic, partition, ticket, .. }, found) => {
-                    let found = found.and_then(|offset| self.seek((topic, partition), offset));
+                    let found = found.and_then(|offset| {
+                        self.engine.reaches((topic, partition), offset);
+                        self.seek((topic, partition), offset)
+                    });
                     self.parts.board.tell_sought(ticket, found);
                 }
                 Answer::Looked => {
@@ -208,6 +211,11 @@ impl<S: Source> Runner<S> {
         }
         self.send_refused_letters(now_ms);
         self.assign_again(now_ms);
+        if self.parts.board.take_reload() {
+            self.is_dirty = true;
+            self.engine.reload();
+            self.parts.board.reloads();
+        }
         for asked in self.parts.board.take_asked() {
             self.is_dirty = true;
             self.obey(asked);
@@ -251,6 +259,10 @@ impl<S: Source> Runner<S> {
     }
 
     fn letter_answered(&mut self, at: At, offset: i64, result: Result<(), String>) {
+        if self.letters.get(&at).is_none_or(|(letter, _)| letter.offset != offset) {
+            // Of a record that is read anew: a later letter is the one that counts.
+            return;
+        }
         match result {
             Ok(()) => {
                 self.letters.remove(&at);
@@ -297,7 +309,6 @@ impl<S: Source> Runner<S> {
                 self.engine.set_paused(place(&self.topics, &topic, partition), false);
             }
             Asked::Rebuild { is_shadow } => self.engine.rebuild_all(is_shadow),
-            Asked::Reload => self.engine.reload(),
             Asked::Seek { partition: (topic, partition), to, ticket } => match place(&self.topics, &topic, partition) {
                 Some(at) => self.begin_seek(at, to, ticket),
                 None => self.parts.board.tell_sought(ticket, Err("no such partition".to_owned())),
@@ -346,7 +357,11 @@ impl<S: Source> Runner<S> {
                     let assigned = source.assign(at.0, at.1, offset);
                     self.note_assigned(at, offset, assigned);
                 }
-                Wish::Pause((topic, partition)) => source.pause(topic, partition),
+                Wish::Pause((topic, partition)) => {
+                    // It is assigned when it goes on.
+                    self.unassigned.remove(&(topic, partition));
+                    source.pause(topic, partition);
+                }
                 Wish::Resume(at, offset) => {
                     let resumed = source.resume(at.0, at.1, offset);
                     self.note_assigned(at, offset, resumed);
@@ -420,7 +435,10 @@ impl<S: Source> Runner<S> {
 
     /// Applies what waited for the end of a rebuild.
     fn release(&mut self) {
-        for batch in core::mem::take(self.engine.held()).into_batches(BATCH_BYTES) {
+        let held = core::mem::take(self.engine.held());
+        // From here on it is the store's, or about to be.
+        self.charge();
+        for batch in held.into_batches(BATCH_BYTES) {
             self.apply_batch(&batch);
         }
     }

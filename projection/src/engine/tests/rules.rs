@@ -436,3 +436,112 @@ fn hashes_are_merged() {
     read(&mut run);
     assert_eq!((run.dump(), run.state()), (expected, State::Live));
 }
+
+/// A record without any field that is asked for is an entry all the same.
+#[test]
+fn records_without_fields() {
+    for nulls in ["omit", "empty"] {
+        let mut run = of_json(json!({"store": {"as": "hash", "nulls": nulls, "fields": {"include": ["x"]}}}));
+        run.tell(record(0, 0, "k", Some("{}")));
+        run.tell(record(0, 1, "other", Some(r#"{"a":{}}"#)));
+        run.apply();
+        assert_eq!(run.dump(), entries(&[("u:k", "="), ("u:other", "=")]), "{nulls}");
+    }
+}
+
+/// A shadow of versions in values: a tombstone has none, and counts when it comes.
+#[test]
+fn shadows_of_versions() {
+    let mut run = of_json(json!({"conflict": {"by": "value.v"}, "rebuild": "shadow"}));
+    let log = [("k", Some(r#"{"v":7}"#)), ("k", None), ("other", Some(r#"{"v":1}"#))];
+    for again in 0..2 {
+        for (offset, (key, value)) in log.into_iter().enumerate() {
+            run.tell(record(0, offset as i64, key, value));
+            run.apply();
+        }
+        (0..3).for_each(|partition| run.tell(end(partition, 100)));
+        run.apply();
+        assert_eq!(run.dump(), entries(&[("u:other", r#"{"v":1}"#)]), "{again}");
+        run.engine.rebuild_all(false);
+    }
+}
+
+/// In a rebuild a lower version takes the place of a higher one that the topic does not hold any more, and no sooner.
+#[test]
+fn versions_that_are_gone_from_the_topic() {
+    let mut run = of_json(json!({"conflict": {"by": "value.v"}}));
+    run.tell(record(0, 5, "k", Some(r#"{"v":10}"#)));
+    run.tell(record(0, 8, "k", Some(r#"{"v":7}"#)));
+    (0..3).for_each(|partition| run.tell(end(partition, 100)));
+    run.apply();
+    assert_eq!(run.dump(), entries(&[("u:k", r#"{"v":10}"#)]));
+    run.engine.rebuild_all(false);
+    run.tell(record(0, 8, "k", Some(r#"{"v":7}"#)));
+    run.apply();
+    assert_eq!(run.dump(), entries(&[("u:k", r#"{"v":10}"#)]), "it may still come");
+    (0..3).for_each(|partition| run.tell(end(partition, 100)));
+    run.apply();
+    assert_eq!(run.dump(), entries(&[("u:k", r#"{"v":7}"#)]));
+}
+
+/// A log that was cut holds other records at the offsets that were read before.
+#[test]
+fn a_log_that_was_cut() {
+    let mut run = Run::new(json!({}));
+    run.engine.found(0, &found("a", &[(0, 5)]));
+    for (offset, (key, value)) in [("a", "0"), ("k", "1"), ("b", "2"), ("c", "3"), ("k", "4")].into_iter().enumerate() {
+        run.tell(record(0, offset as i64, key, Some(value)));
+    }
+    run.tell(end(0, 5));
+    run.apply();
+    run.tell(Event::Trouble(Trouble::OutOfRange { topic: 0, partition: 0 }, String::new()));
+    run.engine.found(0, &found("a", &[(0, 4)]));
+    run.engine.looked();
+    for (offset, (key, value)) in [("a", "0"), ("k", "1"), ("b", "2"), ("c", "new")].into_iter().enumerate() {
+        run.tell(record(0, offset as i64, key, Some(value)));
+    }
+    run.tell(end(0, 4));
+    run.apply();
+    assert_eq!(run.dump(), entries(&[("u:a", "0"), ("u:b", "2"), ("u:c", "new"), ("u:k", "1")]));
+}
+
+/// Whatever was open at the end once is not waited for, nor the reason to be ready, when more has come since.
+#[test]
+fn a_pin_that_is_over_makes_nothing_ready() {
+    let mut run = Run::new(json!({"ready": {"open_txn_wait": "60s"}}));
+    run.engine.found(0, &found("a", &[(0, 10)]));
+    run.tell(end(0, 2));
+    run.apply();
+    run.now_ms = 50_000;
+    run.tell(record(0, 3, "x", Some("1")));
+    run.apply();
+    run.now_ms = 70_000;
+    run.apply();
+    assert!(!run.engine.status(run.now_ms).is_ready);
+    run.tell(end(0, 4));
+    run.apply();
+    run.engine.set_paused(None, true);
+    run.now_ms = 200_000;
+    run.apply();
+    assert!(!run.engine.status(run.now_ms).is_ready, "a pause is no wait");
+}
+
+/// An entry that another key has taken over is not deleted with the one that left it.
+#[test]
+fn an_entry_that_changed_hands() {
+    let mut run = of_json(json!({"key": {"template": "u:{value.mail}", "index": true}}));
+    run.tell(record(0, 0, "1", Some(r#"{"mail":"a"}"#)));
+    run.tell(record(1, 0, "2", Some(r#"{"mail":"a"}"#)));
+    run.tell(record(0, 1, "1", Some(r#"{"mail":"b"}"#)));
+    run.apply();
+    let both = entries(&[("u:a", r#"{"mail":"a"}"#), ("u:b", r#"{"mail":"b"}"#)]);
+    assert_eq!(run.dump(), both);
+    run.tell(record(0, 2, "1", None));
+    run.apply();
+    assert_eq!(run.dump(), entries(&[("u:a", r#"{"mail":"a"}"#)]));
+    assert!(run.engine.index.bytes() > 0);
+    run.engine.rebuild_all(false);
+    (0..3).for_each(|partition| run.tell(end(partition, 100)));
+    run.apply();
+    assert_eq!((run.dump(), run.engine.index.bytes()), (entries(&[]), 0), "what does not come again is forgotten");
+}

@@ -11,7 +11,10 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use projection::config::{Cluster, Projection, Registry, ValueDecode};
 use projection::consumer::{Outcome, Writer};
+use projection::datum::Datum;
 use projection::encode;
+use projection::mapping::{Bad, DecodedKey};
+use projection::operand::Sight;
 use projection::schema::{SchemaError, SchemaText};
 use serde_json::{Value, json as value};
 use std::time::{Duration, Instant};
@@ -29,6 +32,8 @@ pub struct Through {
     writer: Writer,
     topic: String,
     key: projection::config::KeyDecode,
+    /// Longer keys and values would not be read.
+    max_record: usize,
     /// Of values of Avro.
     schemas: Option<Schemas>,
 }
@@ -51,7 +56,23 @@ impl Through {
             asker: Asker::new(),
             latest: Mutex::new(None),
         });
-        Ok(Self { writer: Writer::new(cluster, &topic)?, topic, key: config.key.decode, schemas })
+        Ok(Self {
+            writer: Writer::new(cluster, &topic)?,
+            topic,
+            key: config.key.decode,
+            max_record: config.limits.max_record,
+            schemas,
+        })
+    }
+
+    /// Whether a value has what the projection wants to read in it.
+    fn check(&self, route: &Route, key: &[u8], whole: &Value) -> Result<(), Wrong> {
+        let wrong = |(_, reason): Bad| Wrong::new(StatusCode::UNPROCESSABLE_ENTITY, reason);
+        let (key, datum) = (DecodedKey::read(key, self.key).map_err(wrong)?, Datum::Json(whole.clone()));
+        let sight = Sight { topic: &self.topic, time_ms: 0, headers: &[], key: &key, value: Some(datum.whole()) };
+        route.posted_as.version(&sight).map_err(wrong)?;
+        route.posted_as.deadline_ms(&sight).map_err(wrong)?;
+        Ok(())
     }
 
     /// A value as the topic's records hold it.
@@ -128,7 +149,11 @@ pub(super) async fn post(
     let key = encode::key(&id, through.key)
         .ok_or_else(|| Wrong::new(StatusCode::UNPROCESSABLE_ENTITY, "the id is no key of the topic"))?;
     let whole = Value::Object(fields);
+    through.check(route, &key, &whole)?;
     let bytes = through.encoded(whole.clone()).await?;
+    if bytes.len().max(key.len()) > through.max_record {
+        return Err(Wrong::new(StatusCode::PAYLOAD_TOO_LARGE, "it is longer than records of the topic may be"));
+    }
     through.write(route, &key, Some(&bytes)).await?;
     // A filter may pass it over, and others may have deleted it since.
     let found = look_up(served, route, &entry);
