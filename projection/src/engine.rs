@@ -293,7 +293,15 @@ impl Engine {
         if partition.blocked.is_some() || partition.awaited || record.offset < partition.next {
             return;
         }
-        match self.read(record, now_ms) {
+        let given_up = partition.given_up;
+        let read = match self.read(record, now_ms) {
+            // It may have been registered since, but later records tell: this one is not waited for again and again.
+            Ok(Read::Wanted { id, .. }) if given_up == Some((record.offset, id)) => {
+                Err((Class::UnknownSchema, format!("no registry knows schema {id}")))
+            }
+            read => read,
+        };
+        match read {
             Ok(Read::Done) => {}
             Ok(Read::Wanted { id, of_key }) => {
                 let partition = self.partitions.get_mut(&at).expect("just found");

@@ -84,6 +84,8 @@ pub struct Partition {
     pub rebuilding: bool,
     /// What it waits for.
     pub blocked: Option<Blocked>,
+    /// The record there was waited for long enough: the schema of this id is not to be had.
+    pub given_up: Option<(i64, SchemaId)>,
     /// Somebody paused it.
     pub paused: bool,
     /// It is to be assigned anew: what is told of it until then comes from before.

@@ -57,6 +57,10 @@ impl Engine {
                     return;
                 }
                 schemas.put_unknown(id, now_ms);
+                for (at, _) in &waiting {
+                    let partition = self.partitions.get_mut(at).expect("it waits");
+                    partition.given_up = Some((partition.next, id));
+                }
             }
         }
         waiting.into_iter().for_each(|(at, _)| self.unblock(at));

@@ -438,6 +438,8 @@ fn a_schema_that_stays_unknown_is_poison_after_a_while() {
     run.engine.wishes();
     run.engine.schema(SchemaId::Number(7), false, Err(SchemaError::Unknown), 1000, 1000);
     assert_eq!(run.engine.wishes(), [Wish::Resume((0, 0), 0)]);
+    // However long it takes until it comes again.
+    run.now_ms = 1_000_000;
     run.tell(event());
     run.apply();
     assert_eq!((run.state(), run.engine.ring().count(Class::UnknownSchema)), (State::Live, 1));

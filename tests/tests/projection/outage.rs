@@ -223,11 +223,13 @@ fn again(test: &str, [stop, start]: [&'static str; 2], stopped_ms: u64) {
             is_anew.is_empty() && rebuilds.iter().all(|count| *count == 0),
             "round {round}: {rebuilds:?} {is_anew:?}"
         );
-        let narrow: Vec<_> = topics.iter().map(|topic| (format!("{topic}/0"), kafka.send(topic, "k", "v").1)).collect();
-        let send = |partition: u32| {
-            (partition.to_string(), kafka.send_with(&wide, "k", "v", json!({"partition": partition})).1)
+        // By a client that was not there meanwhile: those of others forget their brokers as well.
+        let mut send = |topic: &str, partition: u32| {
+            let about = json!({"partition": partition, "config": {"client.id": format!("round-{round}")}});
+            kafka.send_with(topic, "k", "v", about).1
         };
-        let wide: Vec<_> = (0..PARTITIONS).map(send).collect();
+        let narrow: Vec<_> = topics.iter().map(|topic| (format!("{topic}/0"), send(topic, 0))).collect();
+        let wide: Vec<_> = (0..PARTITIONS).map(|partition| (partition.to_string(), send(&wide, partition))).collect();
         for (at, name) in names.iter().enumerate() {
             let sent = if at < MANY { &narrow } else { &wide };
             let sent: String = sent.iter().map(|(partition, offset)| format!("{partition} {offset} ")).collect();

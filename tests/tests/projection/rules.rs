@@ -215,7 +215,7 @@ fn poisoned_keys() {
 /// A database that may be emptied: all is read anew, and nobody takes the gap for the truth.
 #[test]
 fn flushes() {
-    let Some(mut kafka) = kafka::shared("flush") else { return };
+    let Some(mut kafka) = kafka::shared("flushes") else { return };
     let topic = kafka.topic(1);
     kafka.send_all(&topic, (0..500).map(|n| (json!(format!("k{n}")), json!("v"))));
     let pond = Pond::start(&kafka.config(&projection("p", &[&topic], "flush: rebuild")));
