@@ -80,6 +80,7 @@ fn a_server_killed_at_any_moment_holds_what_its_topics_hold() {
     let mut pond = Pond::start(&config);
     let mut other = kafka.another("other");
     for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}");
         let is_over = AtomicBool::new(false);
         let mut sender = random.clone();
         let kills = 1 + random.below(3);
