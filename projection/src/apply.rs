@@ -17,24 +17,25 @@ pub struct Target<'t> {
 
 /// Applies a change, or keeps it. Gives whether it met an entry from elsewhere: another partition, or a client.
 pub fn apply(access: &mut Access<'_>, to: &Target<'_>, held: &mut Held, op: &Op<'_>) -> bool {
-    if op.hold == Hold::Always {
+    if op.about.hold == Hold::Always {
         held.keep(op);
         return false;
     }
     if !held.gives_way(op) {
         return true;
     }
-    let (kh, deadline) = (access.hash(op.key), op.deadline);
+    let (kh, deadline) = (access.hash(op.key), op.about.deadline);
     let project = |access: &mut Access<'_>, change: Change<'_>| {
-        let (is_held, is_last) = (op.hold == Hold::IfAbsent, op.hold == Hold::Over);
-        let record = Projected { change, from: op.from, version: op.version, only: op.only, is_held, is_last };
+        let (is_held, is_last) = (op.about.hold == Hold::IfAbsent, op.about.hold == Hold::Over);
+        let record =
+            Projected { change, from: op.about.from, version: op.about.version, only: op.about.only, is_held, is_last };
         access.project(to.db, kh, op.key, record, &to.cx)
     };
     let applied = match op.mutation {
         Mutation::Gone => project(access, Change::Delete),
         Mutation::Text(text) => project(access, Change::Put { value: (to.encode)(text), deadline }),
         Mutation::Fields(fields) => {
-            let kept = if op.is_merge { kept_fields(access, to, op, fields) } else { Vec::new() };
+            let kept = if op.about.is_merge { kept_fields(access, to, op, fields) } else { Vec::new() };
             // The field that stands for none is not needed then.
             let is_needed = |(field, _): &(&[u8], &[u8])| kept.is_empty() || !field.is_empty();
             let before = kept.iter().map(|(field, value)| (&field[..], &value[..]));
@@ -59,8 +60,9 @@ type Pair = (Box<[u8]>, Box<[u8]>);
 fn kept_fields(access: &mut Access<'_>, to: &Target<'_>, op: &Op<'_>, fields: Fields<'_>) -> Vec<Pair> {
     let kh = access.hash(op.key);
     access.one(to.db, kh, op.key, &to.cx, |slot| {
-        let is_before =
-            |known: &storage::Provenance| (known.source, known.generation) == (op.from.source, op.from.generation);
+        let is_before = |known: &storage::Provenance| {
+            (known.source, known.generation) == (op.about.from.source, op.about.from.generation)
+        };
         let Some(live) = slot.live().filter(|live| live.provenance().as_ref().is_some_and(is_before)) else {
             return Vec::new();
         };

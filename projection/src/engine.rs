@@ -23,7 +23,7 @@ use crate::mapping::{Bad, Mapping};
 use crate::schema::{SchemaId, Schemas};
 use crate::source::{Event, Letter, RawRecord, Trouble};
 use crate::state::{Blocked, Partition};
-pub use batch::{Batch, Fields, Mutation, Op};
+pub use batch::{About, Batch, Fields, Mutation, Op};
 pub use held::{Held, Hold};
 use memory::{Graves, Index};
 use reading::Read;

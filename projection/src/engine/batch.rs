@@ -24,12 +24,18 @@ struct Gathered {
 
 /// What goes with a change.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct About {
+pub struct About {
+    /// When the entry ends.
     pub deadline: Option<Millis>,
+    /// The record's version, where records of a key have some.
     pub version: Option<u64>,
+    /// Whether it waits for the end of a rebuild.
     pub hold: Hold,
+    /// Fields that it says nothing of stay.
     pub is_merge: bool,
+    /// It concerns the entry only if that was made of this record.
     pub only: Option<Provenance>,
+    /// The record it was made of.
     pub from: Provenance,
 }
 
@@ -49,18 +55,8 @@ pub struct Op<'b> {
     pub key: &'b [u8],
     /// What it becomes.
     pub mutation: Mutation<'b>,
-    /// When that ends.
-    pub deadline: Option<Millis>,
-    /// The record's version, where records of a key have some.
-    pub version: Option<u64>,
-    /// Whether it waits for the end of a rebuild.
-    pub hold: Hold,
-    /// Fields that it says nothing of stay.
-    pub is_merge: bool,
-    /// It concerns the entry only if that was made of this record.
-    pub only: Option<Provenance>,
-    /// The record it was made of.
-    pub from: Provenance,
+    /// What goes with it.
+    pub about: About,
 }
 
 /// What an entry becomes.
@@ -121,12 +117,7 @@ impl Batch {
                 Drawn::Text(text) => Mutation::Text(&self.bytes[text.clone()]),
                 Drawn::Fields(pairs) => Mutation::Fields(Fields { batch: self, from: pairs.start, to: pairs.end }),
             },
-            deadline: op.about.deadline,
-            version: op.about.version,
-            hold: op.about.hold,
-            is_merge: op.about.is_merge,
-            only: op.about.only,
-            from: op.about.from,
+            about: op.about,
         })
     }
 

@@ -47,8 +47,9 @@ impl Waiting {
     /// Whether it stays although that change comes: it has a higher version, or was made of another record than is meant.
     fn stays(&self, op: &Op<'_>) -> bool {
         let place = |from: &Provenance| (from.source, from.partition, from.offset);
-        let is_higher = |version: u64| self.version.is_some_and(|own| self.from.rank(own) > op.from.rank(version));
-        op.version.is_some_and(is_higher) || op.only.is_some_and(|only| place(&only) != place(&self.from))
+        let is_higher =
+            |version: u64| self.version.is_some_and(|own| self.from.rank(own) > op.about.from.rank(version));
+        op.about.version.is_some_and(is_higher) || op.about.only.is_some_and(|only| place(&only) != place(&self.from))
     }
 }
 
@@ -139,12 +140,13 @@ impl Held {
             known.value
         });
         if let Some(value) = Value::new(op.mutation) {
-            let value = match before.filter(|_| op.is_merge) {
+            let value = match before.filter(|_| op.about.is_merge) {
                 Some(before) => before.merged(value),
                 None => value,
             };
             self.bytes += cost(op.key, &value);
-            let waiting = Waiting { value, deadline: op.deadline, version: op.version, from: op.from };
+            let waiting =
+                Waiting { value, deadline: op.about.deadline, version: op.about.version, from: op.about.from };
             self.by_key.insert(op.key.into(), waiting);
         }
     }
@@ -155,7 +157,7 @@ impl Held {
             return true;
         }
         if self.by_key.get(op.key).is_some_and(|known| known.stays(op)) {
-            return op.only.is_some();
+            return op.about.only.is_some();
         }
         if let Some(known) = self.by_key.remove(op.key) {
             self.bytes -= cost(op.key, &known.value);
