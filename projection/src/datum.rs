@@ -87,22 +87,14 @@ impl<'d> Part<'d> {
             Self::Avro(Avro::Float(number)) => Plain::Float((*number).into()),
             Self::Avro(Avro::Double(number)) => Plain::Float(*number),
             Self::Avro(Avro::Bytes(bytes) | Avro::Fixed(_, bytes)) => Plain::Text(bytes.as_slice().into()),
-            Self::Avro(Avro::Int(n) | Avro::Date(n) | Avro::TimeMillis(n)) => Plain::Int((*n).into()),
-            Self::Avro(
-                Avro::Long(n)
-                | Avro::TimeMicros(n)
-                | Avro::TimestampMillis(n)
-                | Avro::TimestampMicros(n)
-                | Avro::TimestampNanos(n)
-                | Avro::LocalTimestampMillis(n)
-                | Avro::LocalTimestampMicros(n)
-                | Avro::LocalTimestampNanos(n),
-            ) => Plain::Int((*n).into()),
-            other => {
-                let mut text = Vec::new();
-                other.write_text(&mut text);
-                Plain::Text(text.into())
-            }
+            Self::Avro(value) => whole_number(value).map_or_else(
+                || {
+                    let mut text = Vec::new();
+                    avro_scalar(value, &mut text);
+                    Plain::Text(text.into())
+                },
+                |number| Plain::Int(number.into()),
+            ),
         }
     }
 
@@ -224,6 +216,22 @@ fn write(value: &impl serde::Serialize, to: &mut Vec<u8>) {
     serde_json::to_writer(to, value).expect("writing JSON to memory cannot fail");
 }
 
+/// A whole number, or a time as the number it is.
+fn whole_number(value: &Avro) -> Option<i64> {
+    match value {
+        Avro::Int(n) | Avro::Date(n) | Avro::TimeMillis(n) => Some((*n).into()),
+        Avro::Long(n)
+        | Avro::TimeMicros(n)
+        | Avro::TimestampMillis(n)
+        | Avro::TimestampMicros(n)
+        | Avro::TimestampNanos(n)
+        | Avro::LocalTimestampMillis(n)
+        | Avro::LocalTimestampMicros(n)
+        | Avro::LocalTimestampNanos(n) => Some(*n),
+        _ => None,
+    }
+}
+
 /// Writes a scalar; false (and nothing) if it is none.
 fn avro_scalar(value: &Avro, to: &mut Vec<u8>) -> bool {
     let mut digits = itoa::Buffer::new();
@@ -243,15 +251,10 @@ fn avro_scalar(value: &Avro, to: &mut Vec<u8>) -> bool {
             let parts = (u32::from(duration.months()), u32::from(duration.days()), u32::from(duration.millis()));
             to.extend_from_slice(format!("{}m{}d{}ms", parts.0, parts.1, parts.2).as_bytes());
         }
-        Avro::Int(n) | Avro::Date(n) | Avro::TimeMillis(n) => to.extend_from_slice(digits.format(*n).as_bytes()),
-        Avro::Long(n)
-        | Avro::TimeMicros(n)
-        | Avro::TimestampMillis(n)
-        | Avro::TimestampMicros(n)
-        | Avro::TimestampNanos(n)
-        | Avro::LocalTimestampMillis(n)
-        | Avro::LocalTimestampMicros(n)
-        | Avro::LocalTimestampNanos(n) => to.extend_from_slice(digits.format(*n).as_bytes()),
+        _ => match whole_number(value) {
+            Some(number) => to.extend_from_slice(digits.format(number).as_bytes()),
+            None => return false,
+        },
     }
     true
 }
