@@ -130,6 +130,10 @@ pub struct PartitionBoard {
     pub lag: i64,
     /// For how long it may lack something, ms; `None` before it was at its end once.
     pub lag_ms: Option<u64>,
+    /// The end of what open transactions do not hide; -1 = not known.
+    pub stable_end: i64,
+    /// Bytes that were fetched and are not applied yet.
+    pub queue_bytes: u64,
 }
 
 /// A record that could not be read.

@@ -13,10 +13,32 @@ pub struct Target<'t> {
     pub encode: fn(&[u8]) -> NewValue<'_>,
     /// The moment.
     pub cx: Cx,
+    /// Entries are measured before and after.
+    pub measures: bool,
 }
 
-/// Applies a change, or keeps it. Gives whether it met an entry from elsewhere: another partition, or a client.
-pub fn apply(access: &mut Access<'_>, to: &Target<'_>, held: &mut Held, op: &Op<'_>) -> bool {
+/// What came of changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// Changes that met an entry from elsewhere: another partition, or a client.
+    pub conflicts: u64,
+    /// Bytes of entries that came, less those that went, if they were to be measured.
+    pub grown_bytes: i64,
+}
+
+/// Applies a change, or keeps it.
+pub fn apply(access: &mut Access<'_>, to: &Target<'_>, held: &mut Held, op: &Op<'_>) -> Effect {
+    let measure = |access: &mut Access<'_>| match to.measures {
+        true => access.projected_bytes(to.db, access.hash(op.key), op.key, &to.cx) as i64,
+        false => 0,
+    };
+    let before = measure(access);
+    let conflicts = u64::from(change(access, to, held, op));
+    Effect { conflicts, grown_bytes: measure(access) - before }
+}
+
+/// The same; whether it met an entry from elsewhere.
+fn change(access: &mut Access<'_>, to: &Target<'_>, held: &mut Held, op: &Op<'_>) -> bool {
     if op.about.hold == Hold::Always {
         held.keep(op);
         return false;

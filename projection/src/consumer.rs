@@ -24,7 +24,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{Offset, Statistics, TopicPartitionList};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ const FORCED: &[(&str, &str)] = &[
     ("isolation.level", "read_committed"),
     ("check.crcs", "true"),
     ("allow.auto.create.topics", "false"),
+    ("statistics.interval.ms", "1000"),
     ("topic.metadata.refresh.interval.ms", "10000"),
 ];
 
@@ -234,6 +235,20 @@ impl Kafka {
         tell(Event::Trouble(trouble, text));
     }
 
+    /// Tells how it stands with its partitions.
+    fn tell_statistics(&self, event: &Taken, tell: &mut dyn FnMut(Event<'_>)) {
+        // SAFETY: the event is alive; its text lives as long.
+        let text = unsafe { CStr::from_ptr(sys::rd_kafka_event_stats(event.0.as_ptr())) };
+        let Ok(told) = serde_json::from_slice::<Statistics>(text.to_bytes()) else { return };
+        for (topic, name) in self.topics.iter().enumerate() {
+            let Some(found) = told.topics.get(name) else { continue };
+            for (partition, found) in found.partitions.iter().filter(|(partition, _)| **partition >= 0) {
+                let (stable_end, queued_bytes) = (found.ls_offset, found.fetchq_size);
+                tell(Event::Fetching { topic, partition: *partition, stable_end, queued_bytes });
+            }
+        }
+    }
+
     /// Topic, partition and offset of an error event, if it is about one.
     fn place_of(&self, event: *mut sys::rd_kafka_event_t) -> Option<(usize, i32, i64)> {
         // SAFETY: the event is alive; what is given is ours to free.
@@ -286,6 +301,7 @@ impl Source for Kafka {
         match unsafe { sys::rd_kafka_event_type(event.0.as_ptr()) } {
             sys::RD_KAFKA_EVENT_FETCH => self.tell_records(&event, tell),
             sys::RD_KAFKA_EVENT_ERROR => self.tell_error(&event, tell),
+            sys::RD_KAFKA_EVENT_STATS => self.tell_statistics(&event, tell),
             _ => {}
         }
         true

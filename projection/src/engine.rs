@@ -22,7 +22,7 @@ use crate::errors::{Class, Poison, Ring};
 use crate::mapping::{Bad, Mapping};
 use crate::schema::{SchemaId, Schemas};
 use crate::source::{Event, Letter, RawRecord, Trouble};
-use crate::state::{Blocked, Partition};
+use crate::state::{Blocked, Fetching, Partition};
 pub use batch::{About, Batch, Fields, Mutation, Op};
 pub use held::{Held, Hold};
 use memory::{Graves, Index};
@@ -129,6 +129,8 @@ pub struct Engine {
     silence: silence::Silence,
     /// The brokers were reached when they were last looked for.
     connected: bool,
+    /// There is no memory for what was gathered.
+    is_starved: bool,
     last_error: String,
     /// Something of a log is gone that was not read: all is to be read anew once the topics were looked at.
     lost: Vec<At>,
@@ -171,6 +173,7 @@ impl Engine {
             wishes: vec![Wish::Look],
             silence: silence::Silence::default(),
             connected: false,
+            is_starved: false,
             last_error: String::new(),
             lost: Vec::new(),
             was_complete: false,
@@ -249,6 +252,11 @@ impl Engine {
                     partition.next = offset;
                     partition.log.1 = partition.log.1.max(offset);
                     partition.at_end = true;
+                }
+            }
+            Event::Fetching { topic, partition, stable_end, queued_bytes } => {
+                if let Some(partition) = self.partitions.get_mut(&(topic, partition)) {
+                    partition.fetching = Fetching { stable_end, queued_bytes };
                 }
             }
             Event::Trouble(trouble, text) => self.trouble(trouble, text, wall_ms),
@@ -391,6 +399,16 @@ impl Engine {
     /// Bytes of what it remembers beside entries: changes that wait, the index, versions of deleted keys.
     pub fn remembered_bytes(&self) -> usize {
         self.held.bytes() + self.index.bytes() + self.graves.bytes()
+    }
+
+    /// There is no memory for what was gathered, or is again: it grows old meanwhile. To be told again and again while there is
+    /// none; `reason` is why.
+    pub fn set_starved(&mut self, reason: Option<String>, now_ms: u64) {
+        self.is_starved = reason.is_some();
+        if let Some(reason) = reason {
+            self.last_error = reason;
+            self.watch_horizon(now_ms);
+        }
     }
 
     /// All that was told was applied. `conflicts`: entries that were written over those from elsewhere.

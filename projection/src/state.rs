@@ -19,6 +19,8 @@ pub enum State {
     /// Nothing is known of it yet.
     #[default]
     Init,
+    /// There is no memory for what comes next.
+    BlockedMemory,
     /// A schema is not to be had.
     BlockedSchema,
     /// A record that cannot be read stands in the way.
@@ -35,6 +37,7 @@ impl State {
             Self::Disconnected => "disconnected",
             Self::CatchUp => "catchup",
             Self::Init => "init",
+            Self::BlockedMemory => "blocked_memory",
             Self::BlockedSchema => "blocked_schema",
             Self::BlockedPoison => "blocked_poison",
         }
@@ -102,6 +105,23 @@ pub struct Partition {
     pub followed: bool,
     /// It lagged for so long that tombstones may have gone unread.
     pub is_behind_horizon: bool,
+    /// How the source stood with it last.
+    pub fetching: Fetching,
+}
+
+/// How a source stands with a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetching {
+    /// The end of what transactions left open do not hide; negative if that is not known.
+    pub stable_end: i64,
+    /// Bytes that were fetched and are not read yet.
+    pub queued_bytes: u64,
+}
+
+impl Default for Fetching {
+    fn default() -> Self {
+        Self { stable_end: -1, queued_bytes: 0 }
+    }
 }
 
 impl Partition {

@@ -2,9 +2,11 @@
 //! topics, and one that fetches schemas.
 
 mod board;
+mod letters;
 #[cfg(feature = "kafka")]
 mod look;
 pub mod registry;
+mod room;
 mod runner;
 
 use crate::clock::Clock;
@@ -136,7 +138,7 @@ fn begin(document: Document, shared: &'static Shared, clock: &Clock, seed: u64) 
             values: registry(&config.value.registry),
             reader: config.value.reader.clone(),
         };
-        let send_letter: runner::SendLetter = match &config.errors.dead_letter_topic {
+        let send_letter: letters::SendLetter = match &config.errors.dead_letter_topic {
             None => Box::new(|_| Err("there is no topic for them".to_owned())),
             Some(topic) => {
                 let answers = answers.clone();
@@ -152,22 +154,11 @@ fn begin(document: Document, shared: &'static Shared, clock: &Clock, seed: u64) 
         let schemas = registry::start(&name, registries, answers).map_err(told)?;
         let board = Arc::clone(shared.node.projections.named(name.as_bytes()).expect("a board for each"));
         let (clock, seed) = (clock.clone(), seed ^ at as u64);
-        let parts = runner::Parts {
-            source,
-            inbox,
-            looks,
-            schemas,
-            send_letter,
-            board,
-            shared,
-            clock,
-            seed,
-            schema_pause,
-            schema_grace,
-        };
+        let parts =
+            runner::Parts { source, inbox, looks, schemas, board, shared, clock, seed, schema_pause, schema_grace };
         let mut engine = engine(config).map_err(told)?;
         engine.set_unknown_ms(schema_pause.as_millis() as u64);
-        runner::start(&name, engine, parts).map_err(told)?;
+        runner::start(&name, engine, send_letter, parts).map_err(told)?;
     }
     Ok(())
 }

@@ -26,6 +26,9 @@ pub const MERGE_ENTRIES: usize = SEGMENT_ENTRIES / 4;
 /// See [`MERGE_ENTRIES`].
 pub const MERGE_BYTES: usize = 4 * 1024;
 
+/// A key's share of the index, for estimates: a 64-byte bucket has seven slots, of which about 88 % are taken.
+pub const INDEX_BYTES: u64 = 10;
+
 /// Fill of a segment's index, in percent, below which an entry that finds no place there goes to the stash: a larger
 /// index would hardly have one.
 pub const STASH_PERCENT: usize = 50;

@@ -3,6 +3,8 @@
 use crate::access::Access;
 use crate::ext::{OwnedExt, Provenance};
 use crate::hash::KeyHash;
+use crate::limits::INDEX_BYTES;
+use crate::pages;
 use crate::record::{NewRecord, Record};
 use crate::scan::Position;
 use crate::slot::{LiveRef, Slot};
@@ -108,6 +110,29 @@ impl Access<'_> {
         })
     }
 
+    /// Bytes that the entry of a key takes, with its share of the index; 0 without one.
+    pub fn projected_bytes(&mut self, db: Db, kh: KeyHash, key: &[u8], cx: &Cx) -> u64 {
+        self.one(db, kh, key, cx, |slot| slot.live().map_or(0, |live| bytes_of(live.record())))
+    }
+
+    /// Goes on with a walk over the keys with this prefix: looks at about `wanted` keys; gives the bytes that their entries
+    /// take, and where to go on.
+    pub fn count_projected(
+        &mut self,
+        db: Db,
+        prefix: &[u8],
+        (from, wanted): (Position, usize),
+        cx: &Cx,
+    ) -> (u64, Option<Position>) {
+        let mut bytes = 0;
+        let next = self.walk_records(db, from, wanted, cx, |record| {
+            if record.key().starts_with(prefix) {
+                bytes += bytes_of(record);
+            }
+        });
+        (bytes, next)
+    }
+
     /// Goes on with a walk over the keys with this prefix, which are a projection's: removes those that were projected before
     /// the generation, or written beside the log; all of them if there is none. Looks at about `wanted` keys; gives how many it removed, and where to go on.
     pub fn drop_projected(
@@ -143,6 +168,10 @@ impl Access<'_> {
         });
         (removed.count(), next)
     }
+}
+
+fn bytes_of(record: Record<'_>) -> u64 {
+    pages::rounded(record.len()) as u64 + record.owned_bytes() + INDEX_BYTES
 }
 
 impl LiveRef<'_> {

@@ -6,6 +6,8 @@
 mod followers;
 #[path = "projection/http.rs"]
 mod http;
+#[path = "projection/memory.rs"]
+mod memory;
 #[path = "projection/outage.rs"]
 mod outage;
 #[path = "projection/ownership.rs"]

@@ -8,7 +8,8 @@
 //!
 //! The loops read a whole topic and print one JSON object: wall and CPU seconds, of the thread that consumes alone. `map` with a
 //! registry decodes Avro as such loops do: one schema, resolved for each record. `live` prints the time from the producer's call to the
-//! value being readable at the server, in ms, and to the brokers' acknowledgement: what lies before that is theirs and the producer's.
+//! value being readable at the server, in ms, to the brokers' acknowledgement, and from that to readable: what lies before it is theirs and
+//! the producer's.
 
 use apache_avro::Schema;
 use apache_avro::types::Value;
@@ -19,6 +20,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
@@ -161,7 +163,16 @@ fn live(bootstrap: &str, topic: &str, rate: &str, seconds: &str, port: &str) {
     producer.flush(Duration::from_secs(10)).expect("all is written");
     let (readable, acknowledged) =
         (reading.join().expect("the reader"), core::mem::take(&mut *lags_to_ack.lock().expect("one")));
-    println!("{{\"sent\": {sent}, \"readable\": {}, \"acknowledged\": {}}}", spread(readable), spread(acknowledged));
+    let when: HashMap<u64, f64> = acknowledged.iter().copied().collect();
+    // Of those that were read while they were the latest; some are readable before their producer hears of it.
+    let behind = readable.iter().filter_map(|(sent_ns, lag_ms)| Some((lag_ms - when.get(sent_ns)?).max(0.0))).collect();
+    let lags = |of: Vec<(u64, f64)>| spread(of.into_iter().map(|(_, lag_ms)| lag_ms).collect());
+    println!(
+        "{{\"sent\": {sent}, \"acknowledged\": {}, \"readable\": {}, \"behind\": {}}}",
+        lags(acknowledged),
+        lags(readable),
+        spread(behind)
+    );
 }
 
 /// Samples, median and tails, as JSON.
@@ -171,10 +182,13 @@ fn spread(mut lags: Vec<f64>) -> String {
     format!("[{}, {:.2}, {:.2}, {:.2}]", lags.len(), at(0.5), at(0.99), at(0.999))
 }
 
-/// Notes how long probes took until they were acknowledged, ms.
+/// Probes by when they were sent, ns since the start, with how long something took then, ms.
+type Lags = Vec<(u64, f64)>;
+
+/// Notes how long probes took until they were acknowledged.
 struct Acknowledged {
     begun: Instant,
-    lags: Arc<Mutex<Vec<f64>>>,
+    lags: Arc<Mutex<Lags>>,
 }
 
 impl ClientContext for Acknowledged {}
@@ -186,13 +200,13 @@ impl ProducerContext for Acknowledged {
     fn delivery(&self, _: &DeliveryResult<'_>, sent_ns: usize) {
         if sent_ns > 0 {
             let lag_ms = (self.begun.elapsed().as_nanos() as usize - sent_ns) as f64 / 1e6;
-            self.lags.lock().expect("one").push(lag_ms);
+            self.lags.lock().expect("one").push((sent_ns as u64, lag_ms));
         }
     }
 }
 
-/// Asks for the probe again and again: the age in ms of each new value, when it is seen first.
-fn read_probes(begun: Instant, time: Duration, port: u16) -> Vec<f64> {
+/// Asks for the probe again and again: how old each new value was when it was seen first.
+fn read_probes(begun: Instant, time: Duration, port: u16) -> Lags {
     let stream = TcpStream::connect(("127.0.0.1", port)).expect("a server");
     stream.set_nodelay(true).expect("a socket");
     let mut replies = BufReader::new(stream.try_clone().expect("a socket"));
@@ -207,7 +221,7 @@ fn read_probes(begun: Instant, time: Duration, port: u16) -> Vec<f64> {
             let sent: u64 = line.trim().parse().expect("a time");
             if sent != last {
                 last = sent;
-                lags.push((begun.elapsed().as_nanos() as u64 - sent) as f64 / 1e6);
+                lags.push((sent, (begun.elapsed().as_nanos() as u64 - sent) as f64 / 1e6));
             }
         }
         std::thread::sleep(Duration::from_micros(500));

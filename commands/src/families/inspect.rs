@@ -9,7 +9,7 @@ use crate::command::{Command, Flags, Group, Keys};
 use crate::error::Error;
 use crate::families::help::help;
 use protocol::ReplyWriter;
-use storage::limits::DATABASES;
+use storage::limits::{DATABASES, INDEX_BYTES};
 use storage::{Db, LiveRef, Policy, Value};
 
 /// Rows of this family.
@@ -210,9 +210,6 @@ const EMBEDDED_BYTES: usize = 44;
 /// Most fields of a hash that Redis keeps in one piece, and most bytes of each field and value, as it is usually set.
 const LISTPACK_ENTRIES: usize = 512;
 const LISTPACK_BYTES: usize = 64;
-
-/// A key's share of the index: a 64-byte bucket has seven slots, of which about 88 % are taken.
-const INDEX_BYTES: u64 = 10;
 
 /// A deadline's record in the timer wheel, with its share of a chunk's header; the deadline itself is in the entry.
 const DEADLINE_BYTES: u64 = 5;

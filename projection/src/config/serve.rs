@@ -170,11 +170,27 @@ pub struct Limits {
     /// Longer records are poison.
     #[serde(deserialize_with = "size")]
     pub max_record: usize,
+    /// Most bytes of its entries, and of what it remembers beside them; 0 = no bound but the server's.
+    #[serde(deserialize_with = "size")]
+    pub max_memory: usize,
+    /// What it does where there is no memory for more, its own or the server's.
+    pub on_oom: OnOom,
+}
+
+/// What a projection does where there is no memory for more.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum OnOom {
+    /// It waits, and goes on by itself.
+    #[default]
+    Pause,
+    /// It is paused, as if by hand.
+    Stop,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { apply_slice: Duration::from_micros(200), max_record: 8 << 20 }
+        Self { apply_slice: Duration::from_micros(200), max_record: 8 << 20, max_memory: 0, on_oom: OnOom::Pause }
     }
 }
 

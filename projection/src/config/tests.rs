@@ -59,6 +59,8 @@ fn what_is_wrong_is_named() {
         (json!({"source": source, "value": {"schema_files": ["x"]}}), "only avro"),
         (json!({"source": source, "key": {"template": "user:"}}), "key"),
         (json!({"source": source, "limits": {"max_record": "8 parsecs"}}), "no size"),
+        (json!({"source": source, "limits": {"max_memory": "-1"}}), "no size"),
+        (json!({"source": source, "limits": {"on_oom": "panic"}}), "unknown variant `panic`"),
         (json!({"source": source, "ttl": {"after": "soon"}}), "no time"),
         (json!({"source": source, "errors": {"decode": "panic"}}), "unknown variant"),
         (json!({"source": source, "errors": {"decode": "dead_letter"}}), "needs a dead_letter_topic"),

@@ -1,7 +1,7 @@
 //! What is told of a projection.
 
 use super::{At, Counts, Engine};
-use crate::state::State;
+use crate::state::{Fetching, Partition, State};
 
 /// One partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct PartitionStatus {
     pub lag_ms: Option<u64>,
     /// It was served before an open transaction ended.
     pub pinned: bool,
+    /// How the source stands with it.
+    pub fetching: Fetching,
 }
 
 /// A projection at a moment.
@@ -52,21 +54,27 @@ pub struct Status {
 }
 
 impl Engine {
+    fn status_of(&self, at: At, partition: &Partition, now_ms: u64) -> PartitionStatus {
+        let (holds_all, state) = (self.holds_all(), partition.state(self.connected));
+        let behind = (partition.log.1 - partition.applied).max(0);
+        PartitionStatus {
+            at,
+            state: if self.is_starved && state != State::Paused { state.max(State::BlockedMemory) } else { state },
+            applied: if holds_all { partition.applied.min(partition.was_applied) } else { partition.applied },
+            log: partition.log,
+            // What was read and waits for memory is behind too.
+            lag: if self.is_starved { behind } else { partition.lag() },
+            lag_ms: partition.lag_ms(now_ms, self.connected && !holds_all && !self.is_starved),
+            pinned: partition.live && partition.pinned_ms.is_some(),
+            fetching: partition.fetching,
+        }
+    }
+
     /// How it stands.
     pub fn status(&self, now_ms: u64) -> Status {
-        let (states, holds_all) = (&self.partitions, self.holds_all());
-        let partitions: Vec<PartitionStatus> = states
-            .iter()
-            .map(|(at, partition)| PartitionStatus {
-                at: *at,
-                state: partition.state(self.connected),
-                applied: if holds_all { partition.applied.min(partition.was_applied) } else { partition.applied },
-                log: partition.log,
-                lag: partition.lag(),
-                lag_ms: partition.lag_ms(now_ms, self.connected && !holds_all),
-                pinned: partition.live && partition.pinned_ms.is_some(),
-            })
-            .collect();
+        let states = &self.partitions;
+        let partitions: Vec<PartitionStatus> =
+            states.iter().map(|(at, partition)| self.status_of(*at, partition, now_ms)).collect();
         let looked_at = self.topics.iter().all(|topic| topic.incarnation.is_some());
         let worst = partitions.iter().map(|partition| partition.state).max().unwrap_or_default();
         let state = if looked_at { worst } else { worst.max(State::Init) };
@@ -90,6 +98,7 @@ impl Engine {
             (expands, "expanding"),
             (states.values().any(|partition| partition.is_moved), "seeked"),
             (states.values().any(|partition| partition.is_behind_horizon), "horizon"),
+            (self.is_starved, "memory"),
             (
                 self.topics.iter().any(|topic| topic.incarnation.as_ref().is_some_and(|(id, _)| id.is_empty())),
                 "no_topic_id",
@@ -111,6 +120,7 @@ impl Engine {
                 ("index_bytes", self.index.bytes() as u64),
                 ("deleted_versions", self.graves.len() as u64),
                 ("poisoned_keys", self.poisoned.len() as u64),
+                ("queue_bytes", states.values().map(|partition| partition.fetching.queued_bytes).sum()),
             ],
             flags: flags.into_iter().filter_map(|(holds, word)| holds.then_some(word)).collect(),
             last_error: self.last_error.clone(),

@@ -17,6 +17,8 @@ struct Run {
     store: Store,
     now_ms: u64,
     wishes: Vec<Wish>,
+    /// What changes of entries were measured to take.
+    entry_bytes: i64,
 }
 
 fn config(more: serde_json::Value) -> Projection {
@@ -44,7 +46,7 @@ fn end(partition: i32, offset: i64) -> Event<'static> {
 impl Run {
     fn new(more: serde_json::Value) -> Self {
         let store = Store::new(Layout::new(4, [1, 2, 3, 4]));
-        Self { engine: Engine::new(config(more)), store, now_ms: 0, wishes: Vec::new() }
+        Self { engine: Engine::new(config(more)), store, now_ms: 0, wishes: Vec::new(), entry_bytes: 0 }
     }
 
     fn tell(&mut self, event: Event<'_>) {
@@ -86,13 +88,26 @@ impl Run {
         let mut conflicts = 0;
         for op in batch.iter() {
             let mut held = core::mem::take(self.engine.held());
-            conflicts += self.with(|access, store, cx| {
-                let target = Target { store, db: Db(0), encode: |text| NewValue::Bytes(text), cx: *cx };
-                u64::from(apply(access, &target, &mut held, &op))
+            let effect = self.with(|access, store, cx| {
+                let encode: fn(&[u8]) -> NewValue<'_> = |text| NewValue::Bytes(text);
+                let target = Target { store, db: Db(0), encode, cx: *cx, measures: true };
+                apply(access, &target, &mut held, &op)
             });
+            conflicts += effect.conflicts;
+            self.entry_bytes += effect.grown_bytes;
             *self.engine.held() = held;
         }
+        // Entries that are dropped, or expire, are not booked.
+        assert!(self.counted_bytes() <= self.entry_bytes);
         conflicts
+    }
+
+    /// Bytes of all entries.
+    fn counted_bytes(&mut self) -> i64 {
+        let (bytes, next) =
+            self.with(|access, _, cx| access.count_projected(Db(0), b"u:", (storage::Position::START, 10_000), cx));
+        assert_eq!(next, None);
+        bytes as i64
     }
 
     fn dump(&mut self) -> BTreeMap<String, String> {
@@ -158,6 +173,46 @@ fn from_nothing_to_live() {
     assert_eq!((status.counts.records, status.counts.tombstones, status.lag, status.lag_ms), (2, 1, 0, 0));
 }
 
+/// What was read and finds no memory is not there: it counts as behind, and grows old.
+#[test]
+fn what_waits_for_memory_grows_old() {
+    let mut run = Run::new(json!({"ready": {"max_staleness": "30s"}}));
+    run.engine.found(0, &found("a", &[(0, 1)]));
+    run.tell(record(0, 0, "x", Some("1")));
+    run.tell(end(0, 1));
+    run.apply();
+    assert_eq!(run.state(), State::Live);
+    run.now_ms = 1000;
+    run.tell(record(0, 1, "y", Some("2")));
+    run.tell(end(0, 2));
+    run.engine.set_starved(Some("full".to_owned()), 1000);
+    let status = run.engine.status(32_000);
+    assert_eq!((status.state, status.lag, status.lag_ms), (State::BlockedMemory, 1, 32_000));
+    assert!(status.is_stale && status.flags == ["stale", "memory"] && status.last_error == "full", "{status:?}");
+    run.engine.set_paused(None, true);
+    assert_eq!(run.engine.status(32_000).state, State::Paused);
+    run.engine.set_paused(None, false);
+    run.engine.set_starved(None, 32_000);
+    run.now_ms = 32_000;
+    run.apply();
+    let status = run.engine.status(32_000);
+    assert_eq!((status.state, status.lag, status.lag_ms, status.flags), (State::Live, 0, 0, vec![]));
+    assert_eq!(run.dump(), entries(&[("u:x", "1"), ("u:y", "2")]));
+}
+
+/// What the source tells of itself is shown.
+#[test]
+fn how_the_source_stands_is_told() {
+    let mut run = Run::new(json!({}));
+    run.engine.found(0, &found("a", &[(0, 3)]));
+    assert_eq!(run.engine.status(0).partitions[0].fetching, crate::state::Fetching::default());
+    run.tell(Event::Fetching { topic: 0, partition: 0, stable_end: 2, queued_bytes: 70 });
+    run.tell(Event::Fetching { topic: 0, partition: 9, stable_end: 2, queued_bytes: 70 });
+    let status = run.engine.status(0);
+    assert_eq!(status.partitions[0].fetching, crate::state::Fetching { stable_end: 2, queued_bytes: 70 });
+    assert!(status.kept.contains(&("queue_bytes", 70)), "{:?}", status.kept);
+}
+
 /// What is read again changes nothing; an older record than the entry's is passed over.
 #[test]
 fn replay_changes_nothing() {
@@ -170,6 +225,7 @@ fn replay_changes_nothing() {
             run.apply();
         }
         assert_eq!(run.dump(), entries(&[("u:y", "3")]), "{again}");
+        assert_eq!(run.counted_bytes(), run.entry_bytes, "{again}");
         let partition = run.engine.partitions.get_mut(&(0, 0)).unwrap();
         partition.rewind(0, 4);
         partition.awaited = false;

@@ -190,10 +190,11 @@ impl Engine {
     /// cannot know what was deleted meanwhile. Once it is at the end, and not again and again where reading takes that long.
     pub(super) fn watch_horizon(&mut self, now_ms: u64) {
         let mut is_due = false;
+        let connected = self.connected && !self.is_starved;
         for (at, partition) in &mut self.partitions {
             let retention_ms = self.topics[at.0].retention_ms;
-            partition.watch_horizon(now_ms, retention_ms, self.connected);
-            is_due |= partition.is_behind_horizon && partition.live && partition.follows(self.connected);
+            partition.watch_horizon(now_ms, retention_ms, connected);
+            is_due |= partition.is_behind_horizon && partition.live && partition.follows(connected);
         }
         let took_ms = self.completed_ms.saturating_sub(self.rebuilt_ms);
         let rest_ms = MIN_REST_MS.max(10 * took_ms);

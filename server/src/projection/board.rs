@@ -38,7 +38,7 @@ pub fn describe(document: &Document, config: &Projection) -> String {
             "max_staleness_ms": config.ready.max_staleness.as_millis() as u64,
             "open_txn_wait_ms": config.ready.open_txn_wait.as_millis() as u64,
         },
-        "limits": {"max_record": config.limits.max_record, "apply_slice_us": config.limits.apply_slice.as_micros() as u64},
+        "limits": {"max_record": config.limits.max_record, "apply_slice_us": config.limits.apply_slice.as_micros() as u64, "max_memory": config.limits.max_memory, "on_oom": format!("{:?}", config.limits.on_oom).to_lowercase()},
     })
     .to_string()
 }
@@ -89,6 +89,8 @@ pub fn of(engine: &mut Engine, topics: &[Arc<str>], errors: &mut ShownErrors, no
         log: partition.log,
         lag: partition.lag,
         lag_ms: partition.lag_ms,
+        stable_end: partition.fetching.stable_end,
+        queue_bytes: partition.fetching.queued_bytes,
     });
     let counts = &status.counts;
     let counts = vec![

@@ -1,15 +1,18 @@
 //! The thread of one projection: source to engine to store, in slices, and back.
 
 use super::board::{self, ShownErrors};
+use super::letters::{Outbox, SendLetter};
 use super::look::TimeAsked;
 use super::registry::Wanted;
+use super::room::{Counted, Found, Room};
 use crate::clock::Clock;
 use crate::shared::Shared;
 use commands::projections::{Asked, Board, Projection, SeekTo, Times};
 use projection::apply::{Target, apply};
+use projection::config::OnOom;
 use projection::engine::{At, Batch, Engine, Wish};
 use projection::schema::{STACK_BYTES, SchemaError, SchemaId, SchemaText};
-use projection::source::{Event, FoundTopic, Letter, Source};
+use projection::source::{Event, FoundTopic, Source};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -19,21 +22,16 @@ use storage::{Cx, Millis, Participant, Position};
 
 /// Longest wait for something to read, while others may ask.
 const IDLE: Duration = Duration::from_millis(10);
-/// Changes, and bytes of them, gathered before they are applied.
+/// Changes gathered before they are applied.
 const BATCH_OPS: usize = 4096;
-const BATCH_BYTES: usize = 4 << 20;
 /// Changes applied between two looks at the clock.
 const OPS_PER_LOOK: usize = 16;
 /// Time between two showings of the board while there is always more to read, ms.
 const SHOW_MS: u64 = 20;
 /// Between two tries to assign a partition, ms.
 const ASSIGN_PAUSE_MS: u64 = 500;
-/// Between two tries to write a dead letter, ms.
-const LETTER_PAUSE_MS: u64 = 1000;
 /// Keys looked at in one step of a sweep.
 const SWEEP_KEYS: usize = 256;
-/// Wait where there is no memory.
-const NO_ROOM: Duration = Duration::from_millis(20);
 
 /// What others tell the runner.
 pub enum Answer {
@@ -66,8 +64,6 @@ pub struct Parts<S> {
     pub looks: Sender<Option<TimeAsked>>,
     /// Asks for schemas.
     pub schemas: Sender<Wanted>,
-    /// Sends dead letters.
-    pub send_letter: SendLetter,
     /// Where it shows how it stands, and is asked.
     pub board: Arc<Projection>,
     /// The store, and settings.
@@ -82,26 +78,30 @@ pub struct Parts<S> {
     pub schema_grace: Duration,
 }
 
-/// Sends a dead letter; refused at once, or answered later.
-pub type SendLetter = Box<dyn Fn(&Letter) -> Result<(), String> + Send>;
-
 /// Begins a projection; it runs as long as the process.
-pub fn start<S: Source + Send + 'static>(name: &str, engine: Engine, parts: Parts<S>) -> Result<(), String> {
+pub fn start<S: Source + Send + 'static>(
+    name: &str,
+    engine: Engine,
+    send_letter: SendLetter,
+    parts: Parts<S>,
+) -> Result<(), String> {
     let thread = thread::Builder::new().name(format!("projection-{name}")).stack_size(STACK_BYTES);
     let topics = engine.config().source.topics.iter().map(|topic| Arc::from(&**topic)).collect();
+    let room = Room::new(engine.config().limits.max_memory);
     let runner = move || {
         let runner = Runner {
             engine,
             topics,
             participant: parts.shared.store.join(),
+            releasing: None,
             sweep: None,
+            room,
             errors: ShownErrors::default(),
             shown_ms: 0,
             is_dirty: true,
             schemas_asked_ms: 0,
             schemas_asked: HashSet::new(),
-            letters: HashMap::new(),
-            letters_sent_ms: 0,
+            outbox: Outbox::new(send_letter),
             unassigned: HashMap::new(),
             assigned_ms: 0,
             read_times: Times::default(),
@@ -118,8 +118,11 @@ struct Runner<S> {
     engine: Engine,
     topics: Vec<Arc<str>>,
     participant: Participant<'static>,
+    /// What waited for the end of a rebuild and is not applied yet; the generation that stays then.
+    releasing: Option<Releasing>,
     /// The generation that stays, and where the sweep of the others goes on.
     sweep: Option<(u8, Position)>,
+    room: Room,
     errors: ShownErrors,
     shown_ms: u64,
     /// Something happened since the board was shown.
@@ -127,9 +130,7 @@ struct Runner<S> {
     schemas_asked_ms: u64,
     /// Schemas that were asked for and not answered.
     schemas_asked: HashSet<(SchemaId, bool)>,
-    /// Dead letters not acknowledged yet; whether each was refused, and when those were sent again.
-    letters: HashMap<At, (Letter, bool)>,
-    letters_sent_ms: u64,
+    outbox: Outbox,
     /// Partitions that could not be assigned, with their offsets; and when that was last tried again.
     unassigned: HashMap<At, i64>,
     assigned_ms: u64,
@@ -141,13 +142,23 @@ struct Runner<S> {
     parts: Parts<S>,
 }
 
+/// Changes that are applied in batches, the next one first.
+struct Releasing {
+    generation: u8,
+    next: Option<Batch>,
+    rest: Box<dyn Iterator<Item = Batch> + Send>,
+}
+
 impl<S: Source> Runner<S> {
     fn run(mut self) {
         loop {
             self.hear();
             self.grant();
-            let read = self.read();
-            if read || self.engine.gathered() > 0 || self.is_dirty {
+            // What waits for memory, and what waited for the end of a rebuild, comes before what is read next.
+            let read = self.releasing.is_none() && self.engine.gathered() == 0 && self.read();
+            if let Some(releasing) = self.releasing.take() {
+                self.release(releasing);
+            } else if read || self.engine.gathered() > 0 || self.is_dirty {
                 self.apply();
             }
             if let Some((generation, from)) = self.sweep {
@@ -209,11 +220,14 @@ impl<S: Source> Runner<S> {
                 }
             }
         }
-        self.send_refused_letters(now_ms);
+        if let Some(reason) = self.outbox.send_again(now_ms) {
+            self.engine.letter_refused(reason);
+        }
         self.assign_again(now_ms);
         if self.parts.board.take_reload() {
             self.is_dirty = true;
             self.engine.reload();
+            self.releasing = None;
             self.parts.board.reloads();
         }
         for asked in self.parts.board.take_asked() {
@@ -259,39 +273,12 @@ impl<S: Source> Runner<S> {
     }
 
     fn letter_answered(&mut self, at: At, offset: i64, result: Result<(), String>) {
-        if self.letters.get(&at).is_none_or(|(letter, _)| letter.offset != offset) {
-            // Of a record that is read anew: a later letter is the one that counts.
+        if !self.outbox.answered(at, offset, result.is_ok()) {
             return;
         }
         match result {
-            Ok(()) => {
-                self.letters.remove(&at);
-                self.engine.letter_written(at, offset);
-            }
-            Err(reason) => {
-                self.engine.letter_refused(reason);
-                if let Some((_, is_refused)) = self.letters.get_mut(&at) {
-                    *is_refused = true;
-                }
-            }
-        }
-    }
-
-    /// Sends dead letters that were refused again, from time to time: their records are not passed over before.
-    fn send_refused_letters(&mut self, now_ms: u64) {
-        if self.letters.is_empty() || now_ms.saturating_sub(self.letters_sent_ms) < LETTER_PAUSE_MS {
-            return;
-        }
-        self.letters_sent_ms = now_ms;
-        let mut refused = Vec::new();
-        for (at, (letter, is_refused)) in self.letters.iter_mut().filter(|(_, (_, is_refused))| *is_refused) {
-            match (self.parts.send_letter)(letter) {
-                Ok(()) => *is_refused = false,
-                Err(reason) => refused.push((*at, letter.offset, reason)),
-            }
-        }
-        for (at, offset, reason) in refused {
-            self.letter_answered(at, offset, Err(reason));
+            Ok(()) => self.engine.letter_written(at, offset),
+            Err(reason) => self.engine.letter_refused(reason),
         }
     }
 
@@ -370,16 +357,16 @@ impl<S: Source> Runner<S> {
                 Wish::Schema { id, of_key } => self.ask_for_schema(id, of_key),
                 Wish::Look => _ = self.parts.looks.send(None),
                 Wish::Letter(letter) => {
-                    let refused = (self.parts.send_letter)(&letter);
-                    let (at, offset) = (letter.at, letter.offset);
-                    self.letters.insert(at, (*letter, false));
-                    if refused.is_err() {
-                        self.letter_answered(at, offset, refused);
+                    if let Err(reason) = self.outbox.send(*letter) {
+                        self.engine.letter_refused(reason);
                     }
                 }
                 Wish::Sweep(generation) => {
-                    self.release();
-                    self.sweep = Some((generation, Position::START));
+                    let held = core::mem::take(self.engine.held());
+                    // From here on it is the store's, or about to be.
+                    self.charge();
+                    let mut rest = Box::new(held.into_batches(self.room.batch_bytes()));
+                    self.releasing = Some(Releasing { generation, next: rest.next(), rest });
                 }
                 Wish::Poison(key) => self.parts.board.set_poisoned(key, true),
                 Wish::Heal(key) => self.parts.board.set_poisoned(key, false),
@@ -412,8 +399,8 @@ impl<S: Source> Runner<S> {
             return false;
         }
         self.is_dirty = true;
-        let begun = self.parts.clock.ticks();
-        while self.engine.gathered() < BATCH_OPS && self.engine.gathered_bytes() < BATCH_BYTES {
+        let (begun, batch_bytes) = (self.parts.clock.ticks(), self.room.batch_bytes());
+        while self.engine.gathered() < BATCH_OPS && self.engine.gathered_bytes() < batch_bytes {
             let engine = &mut self.engine;
             let mut tell = |event: Event<'_>| engine.tell(event, now_ms, wall_ms);
             if !self.parts.source.poll(Duration::ZERO, &mut tell) {
@@ -425,40 +412,72 @@ impl<S: Source> Runner<S> {
         true
     }
 
-    /// Applies what was gathered.
+    /// Applies what was gathered, if there is room.
     fn apply(&mut self) {
+        if !self.has_room(self.engine.gathered_bytes()) {
+            return;
+        }
         let batch = self.engine.take();
         let conflicts = self.apply_batch(&batch);
         let now_ms = self.now_ms();
         self.engine.applied(batch, conflicts, now_ms);
     }
 
-    /// Applies what waited for the end of a rebuild.
-    fn release(&mut self) {
-        let held = core::mem::take(self.engine.held());
-        // From here on it is the store's, or about to be.
-        self.charge();
-        for batch in held.into_batches(BATCH_BYTES) {
+    /// Goes on to apply what waited for the end of a rebuild, if there is room; the sweep comes after it.
+    fn release(&mut self, mut releasing: Releasing) {
+        self.is_dirty = true;
+        let Some(batch) = releasing.next.take() else {
+            self.sweep = Some((releasing.generation, Position::START));
+            return;
+        };
+        if self.has_room(batch.bytes()) {
             self.apply_batch(&batch);
+            releasing.next = releasing.rest.next();
+        } else {
+            releasing.next = Some(batch);
         }
+        self.releasing = Some(releasing);
+    }
+
+    /// Whether there is memory for so many bytes more; else waits a little. What is not read meanwhile waits at the brokers.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let (cx, now_ms) = (cx(&self.parts), self.now_ms());
+        let (store, projection) = (&self.parts.shared.store, &*self.parts.board);
+        let among = Counted { store, participant: &mut self.participant, projection, cx };
+        match self.room.find(bytes, self.engine.remembered_bytes(), among) {
+            Found::Room => {
+                self.engine.set_starved(None, now_ms);
+                return true;
+            }
+            Found::Counting => {}
+            Found::None(reason) => {
+                self.engine.set_starved(Some(reason), now_ms);
+                if self.engine.config().limits.on_oom == OnOom::Stop {
+                    self.engine.set_paused(None, true);
+                }
+                thread::sleep(Room::WAIT);
+            }
+        }
+        false
     }
 
     /// Applies a batch in slices. Gives how many entries were written over those from elsewhere.
     fn apply_batch(&mut self, batch: &Batch) -> u64 {
-        self.wait_for_room(batch);
-        let (store, db) = (&self.parts.shared.store, self.parts.board.db);
+        let (store, db, measures) = (&self.parts.shared.store, self.parts.board.db, self.room.books());
         let slice = self.engine.config().limits.apply_slice;
         let slice_ns = u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX);
         let mut ops = batch.iter().peekable();
         let mut conflicts = 0;
         while ops.peek().is_some() {
             let encode = commands::families::string::encode;
-            let target = Target { store, db, encode, cx: cx(&self.parts) };
+            let target = Target { store, db, encode, cx: cx(&self.parts), measures };
             let begun = self.parts.clock.ticks();
             let mut access = self.participant.batch();
             loop {
                 for op in ops.by_ref().take(OPS_PER_LOOK) {
-                    conflicts += u64::from(apply(&mut access, &target, self.engine.held(), &op));
+                    let effect = apply(&mut access, &target, self.engine.held(), &op);
+                    conflicts += effect.conflicts;
+                    self.room.book(effect.grown_bytes);
                 }
                 let spent = self.parts.clock.ns_between(begun, self.parts.clock.ticks());
                 if ops.peek().is_none() || spent >= slice_ns {
@@ -468,22 +487,6 @@ impl<S: Source> Runner<S> {
             }
         }
         conflicts
-    }
-
-    /// Waits until there is memory for a batch: what is not read meanwhile waits at the brokers.
-    fn wait_for_room(&mut self, batch: &Batch) {
-        let memory = self.parts.shared.store.memory();
-        while !batch.is_empty() && memory.limit() > 0 {
-            let cx = cx(&self.parts);
-            if self.participant.batch().make_room(None, batch.bytes() as u64, &cx) {
-                return;
-            }
-            let now_ms = self.now_ms();
-            let mut board = self.board(now_ms);
-            board.flags.push("memory");
-            self.parts.board.show(board);
-            thread::sleep(NO_ROOM);
-        }
     }
 
     /// Drops the next entries of earlier generations.

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 const KEYS: u64 = 60;
 const PARTITIONS: u32 = 4;
+/// Rounds before the topics are new ones: they grow, and are read whole again and again.
+const ROUNDS_PER_TOPIC: u32 = 10;
 
 fn schema() -> Value {
     json!({"type": "record", "name": "User", "fields": [
@@ -62,14 +64,29 @@ fn burst(kafka: &mut Kafka, random: &mut Random, topic: &str, schema_id: Option<
 }
 
 /// Replay is idempotent: whenever it is killed, a server holds after its next start what the topic holds, no key more and none
-/// less, of strings and of hashes.
+/// less, of strings and of hashes. `ROUNDS`: how many, 200 in the long form.
 #[test]
 fn a_server_killed_at_any_moment_holds_what_its_topics_hold() {
     let Some(mut kafka) = kafka::shared("replay") else { return };
     let rounds: u32 = std::env::var("ROUNDS").map_or(6, |rounds| rounds.parse().expect("ROUNDS is a number"));
     let mut random = Random::seeded();
-    let (raw, avro) = (kafka.topic(PARTITIONS), kafka.topic(PARTITIONS));
     let schema_id = kafka.register("replay-users", schema());
+    let mut other = kafka.another("other");
+    for first in (1..=rounds).step_by(ROUNDS_PER_TOPIC as usize) {
+        let last = rounds.min(first + ROUNDS_PER_TOPIC - 1);
+        kill_again_and_again((&mut kafka, &mut other), &mut random, schema_id, first..=last);
+        eprintln!("{last} of {rounds} rounds are done");
+    }
+}
+
+/// Rounds with topics of their own.
+fn kill_again_and_again(
+    (kafka, other): (&mut Kafka, &mut Kafka),
+    random: &mut Random,
+    schema_id: i64,
+    rounds: std::ops::RangeInclusive<u32>,
+) {
+    let (raw, avro) = (kafka.topic(PARTITIONS), kafka.topic(PARTITIONS));
     let config = kafka.config(
         &[
             projection("raw", &[&raw], ""),
@@ -78,9 +95,7 @@ fn a_server_killed_at_any_moment_holds_what_its_topics_hold() {
         .concat(),
     );
     let mut pond = Pond::start(&config);
-    let mut other = kafka.another("other");
-    for round in 1..=rounds {
-        eprintln!("round {round} of {rounds}");
+    for round in rounds {
         let is_over = AtomicBool::new(false);
         let mut sender = random.clone();
         let kills = 1 + random.below(3);
@@ -89,8 +104,8 @@ fn a_server_killed_at_any_moment_holds_what_its_topics_hold() {
             let over = Over(&is_over);
             let sending = scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
-                    burst(&mut other, &mut sender, &raw, None);
-                    burst(&mut other, &mut sender, &avro, Some(schema_id));
+                    burst(other, &mut sender, &raw, None);
+                    burst(other, &mut sender, &avro, Some(schema_id));
                 }
             });
             for pause in pauses {
@@ -102,7 +117,7 @@ fn a_server_killed_at_any_moment_holds_what_its_topics_hold() {
             drop(over);
             sending.join().expect("all is sent");
         });
-        random = sender;
+        *random = sender;
         let mut conn = pond.ready(&["raw", "avro"]);
         kafka.settle(&mut conn, "raw", &raw);
         kafka.settle(&mut conn, "avro", &avro);

@@ -88,7 +88,7 @@ pub(super) fn info(call: &mut Call<'_, '_>) -> Result<(), Error> {
         reply.bulk_str("partitions");
         reply.array(board.partitions.len());
         for partition in &board.partitions {
-            reply.map(8);
+            reply.map(10);
             pair(reply, "topic", &partition.topic);
             number(reply, "partition", partition.partition.into());
             pair(reply, "state", partition.state);
@@ -97,6 +97,8 @@ pub(super) fn info(call: &mut Call<'_, '_>) -> Result<(), Error> {
             number(reply, "log_end", partition.log.1);
             number(reply, "lag", partition.lag);
             number(reply, "lag_ms", partition.lag_ms.map_or(-1, |ms| ms as i64));
+            number(reply, "stable_end", partition.stable_end);
+            number(reply, "queue_bytes", partition.queue_bytes as i64);
         }
     }
     Ok(())

@@ -18,6 +18,8 @@ fn partition(topic: &str, partition: i32, applied: i64) -> PartitionBoard {
         log: (0, 10),
         lag: 10 - applied,
         lag_ms: None,
+        stable_end: 10,
+        queue_bytes: 0,
     }
 }
 
