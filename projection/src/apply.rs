@@ -1,7 +1,7 @@
 //! Changes come to the store: each in one step, or they wait for the end of a rebuild.
 
 use crate::engine::{Fields, Held, Hold, Mutation, Op};
-use storage::{Access, Applied, Change, Cx, Db, NewValue, Projected, Store, Value};
+use storage::{Access, Applied, Change, Cx, Db, KeyHash, NewValue, Projected, Store, Value};
 
 /// Where changes go.
 pub struct Target<'t> {
@@ -26,19 +26,19 @@ pub struct Effect {
     pub grown_bytes: i64,
 }
 
-/// Applies a change, or keeps it.
-pub fn apply(access: &mut Access<'_>, to: &Target<'_>, held: &mut Held, op: &Op<'_>) -> Effect {
+/// Applies a change, or keeps it; `kh` is the hash of its key.
+pub fn apply(access: &mut Access<'_>, to: &Target<'_>, held: &mut Held, (kh, op): (KeyHash, &Op<'_>)) -> Effect {
     let measure = |access: &mut Access<'_>| match to.measures {
-        true => access.projected_bytes(to.db, access.hash(op.key), op.key, &to.cx) as i64,
+        true => access.projected_bytes(to.db, kh, op.key, &to.cx) as i64,
         false => 0,
     };
     let before = measure(access);
-    let conflicts = u64::from(change(access, to, held, op));
+    let conflicts = u64::from(change(access, to, held, (kh, op)));
     Effect { conflicts, grown_bytes: measure(access) - before }
 }
 
 /// The same; whether it met an entry from elsewhere.
-fn change(access: &mut Access<'_>, to: &Target<'_>, held: &mut Held, op: &Op<'_>) -> bool {
+fn change(access: &mut Access<'_>, to: &Target<'_>, held: &mut Held, (kh, op): (KeyHash, &Op<'_>)) -> bool {
     if op.about.hold == Hold::Always {
         held.keep(op);
         return false;
@@ -46,7 +46,7 @@ fn change(access: &mut Access<'_>, to: &Target<'_>, held: &mut Held, op: &Op<'_>
     if !held.gives_way(op) {
         return true;
     }
-    let (kh, deadline) = (access.hash(op.key), op.about.deadline);
+    let deadline = op.about.deadline;
     let project = |access: &mut Access<'_>, change: Change<'_>| {
         let (is_held, is_last) = (op.about.hold == Hold::IfAbsent, op.about.hold == Hold::Over);
         let record =

@@ -1,5 +1,6 @@
 //! Projections: Kafka topics as keyspaces.
 
+mod parked;
 mod seek;
 mod show;
 #[cfg(test)]

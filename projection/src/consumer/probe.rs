@@ -218,27 +218,15 @@ impl Probe {
     /// How a topic is cleaned; `None` where that may not be asked.
     fn cleaning(&self, topic: &str, wait: Duration) -> Option<Cleaning> {
         let name = CString::new(topic).ok()?;
-        let client = self.consumer.client().native_ptr();
-        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: all handles are made here and given back below, in the order that librdkafka asks for; the event's parts are
-        // read before it is destroyed.
+        let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS;
+        // SAFETY: the resource is made here and given back after it was asked for; the answer is one to this question.
         unsafe {
-            let queue = sys::rd_kafka_queue_new(client);
             let kind = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
             let mut resources = [sys::rd_kafka_ConfigResource_new(kind, name.as_ptr())];
-            let options =
-                sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-            let mut why = [0; 128];
-            sys::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, why.as_mut_ptr(), why.len());
-            sys::rd_kafka_DescribeConfigs(client, resources.as_mut_ptr(), 1, options, queue);
-            let event = sys::rd_kafka_queue_poll(queue, wait_ms);
-            let cleaning = cleaning_in(event);
-            if !event.is_null() {
-                sys::rd_kafka_event_destroy(event);
-            }
-            sys::rd_kafka_AdminOptions_destroy(options);
+            let client = self.consumer.client().native_ptr();
+            let ask = |options, queue| sys::rd_kafka_DescribeConfigs(client, resources.as_mut_ptr(), 1, options, queue);
+            let cleaning = self.administer(op, wait, ask, |event| cleaning_in(event));
             sys::rd_kafka_ConfigResource_destroy(resources[0]);
-            sys::rd_kafka_queue_destroy(queue);
             cleaning
         }
     }
@@ -246,28 +234,46 @@ impl Probe {
     /// The id of a topic.
     fn topic_id(&self, topic: &str, wait: Duration) -> Option<String> {
         let name = CString::new(topic).ok()?;
+        let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        // SAFETY: the collection is made here and given back after it was asked for; the answer is one to this question.
+        unsafe {
+            let mut names = [name.as_ptr()];
+            let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
+            let client = self.consumer.client().native_ptr();
+            let ask = |options, queue| sys::rd_kafka_DescribeTopics(client, topics, options, queue);
+            let id = self.administer(op, wait, ask, |event| id_in(event));
+            sys::rd_kafka_TopicCollection_destroy(topics);
+            id
+        }
+    }
+
+    /// Asks the brokers what administrators ask: sends a question with these options, whose answer comes to that queue; reads
+    /// the answer, null if none came. The event lives no longer than the call that reads it.
+    fn administer<T>(
+        &self,
+        op: sys::rd_kafka_admin_op_t,
+        wait: Duration,
+        ask: impl FnOnce(*const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
+        read: impl FnOnce(*mut sys::rd_kafka_event_t) -> Option<T>,
+    ) -> Option<T> {
         let client = self.consumer.client().native_ptr();
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: all handles are made here and given back below, in the order that librdkafka asks for; the event's parts are
         // read before it is destroyed.
         unsafe {
             let queue = sys::rd_kafka_queue_new(client);
-            let mut names = [name.as_ptr()];
-            let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
-            let options =
-                sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+            let options = sys::rd_kafka_AdminOptions_new(client, op);
             let mut why = [0; 128];
             sys::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, why.as_mut_ptr(), why.len());
-            sys::rd_kafka_DescribeTopics(client, topics, options, queue);
+            ask(options, queue);
             let event = sys::rd_kafka_queue_poll(queue, wait_ms);
-            let id = id_in(event);
+            let told = read(event);
             if !event.is_null() {
                 sys::rd_kafka_event_destroy(event);
             }
             sys::rd_kafka_AdminOptions_destroy(options);
-            sys::rd_kafka_TopicCollection_destroy(topics);
             sys::rd_kafka_queue_destroy(queue);
-            id
+            told
         }
     }
 }

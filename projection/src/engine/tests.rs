@@ -91,7 +91,8 @@ impl Run {
             let effect = self.with(|access, store, cx| {
                 let encode: fn(&[u8]) -> NewValue<'_> = |text| NewValue::Bytes(text);
                 let target = Target { store, db: Db(0), encode, cx: *cx, measures: true };
-                apply(access, &target, &mut held, &op)
+                let kh = access.hash(op.key);
+                apply(access, &target, &mut held, (kh, &op))
             });
             conflicts += effect.conflicts;
             self.entry_bytes += effect.grown_bytes;

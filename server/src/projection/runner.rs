@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::Duration;
-use storage::{Cx, Millis, Participant, Position};
+use storage::{Cx, KeyHash, Millis, Participant, Position};
 
 /// Longest wait for something to read, while others may ask.
 const IDLE: Duration = Duration::from_millis(10);
@@ -96,6 +96,7 @@ pub fn start<S: Source + Send + 'static>(
             releasing: None,
             sweep: None,
             room,
+            hashes: Vec::new(),
             errors: ShownErrors::default(),
             shown_ms: 0,
             is_dirty: true,
@@ -123,6 +124,8 @@ struct Runner<S> {
     /// The generation that stays, and where the sweep of the others goes on.
     sweep: Option<(u8, Position)>,
     room: Room,
+    /// Hashes of the keys of the batch that is applied.
+    hashes: Vec<KeyHash>,
     errors: ShownErrors,
     shown_ms: u64,
     /// Something happened since the board was shown.
@@ -466,7 +469,11 @@ impl<S: Source> Runner<S> {
         let (store, db, measures) = (&self.parts.shared.store, self.parts.board.db, self.room.books());
         let slice = self.engine.config().limits.apply_slice;
         let slice_ns = u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX);
-        let mut ops = batch.iter().peekable();
+        self.hashes.clear();
+        let access = self.participant.batch();
+        self.hashes.extend(batch.iter().map(|op| access.hash(op.key)));
+        drop(access);
+        let (hashes, mut ops) = (&self.hashes, batch.iter().enumerate().peekable());
         let mut conflicts = 0;
         while ops.peek().is_some() {
             let encode = commands::families::string::encode;
@@ -474,8 +481,9 @@ impl<S: Source> Runner<S> {
             let begun = self.parts.clock.ticks();
             let mut access = self.participant.batch();
             loop {
-                for op in ops.by_ref().take(OPS_PER_LOOK) {
-                    let effect = apply(&mut access, &target, self.engine.held(), &op);
+                for (at, op) in ops.by_ref().take(OPS_PER_LOOK) {
+                    access.prefetch_ahead(at, |at| Some((db, *hashes.get(at)?)));
+                    let effect = apply(&mut access, &target, self.engine.held(), (hashes[at], &op));
                     conflicts += effect.conflicts;
                     self.room.book(effect.grown_bytes);
                 }

@@ -1,20 +1,16 @@
 //! PROJECTION.SEEK: goes on elsewhere in a partition. What that breaks, a rebuild mends.
 
+use super::parked::{Look, park};
 use super::show::{find_partition, named};
 use crate::call::Call;
-use crate::effect::{Effect, Wait};
 use crate::error::Error;
-use crate::node::Node;
 use crate::projections::{Asked, Projection, SeekTo};
 use core::sync::atomic::Ordering;
 use protocol::number::parse_i64;
 use std::sync::Arc;
-use storage::{Access, Cx, Wake};
 
 /// Longest wait for where it went, ms: brokers are asked for times.
 const LONGEST_MS: u64 = 10_000;
-/// Time between two looks, ms.
-const LOOK_MS: u64 = 2;
 
 pub(super) fn seek(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let projection = Arc::clone(named(call)?);
@@ -36,43 +32,25 @@ pub(super) fn seek(call: &mut Call<'_, '_>) -> Result<(), Error> {
     }
     let ticket = call.node.tickets.fetch_add(1, Ordering::Relaxed);
     projection.ask(Asked::Seek { partition, to, ticket })?;
-    let now_ms = call.cx.steady_ms;
-    let waiting = Seeking { projection, ticket, found: None, until_ms: now_ms + LONGEST_MS, look_ms: now_ms + LOOK_MS };
-    call.effects.push(Effect::Park(Box::new(waiting)));
+    park(call, projection, Sought { ticket, found: None }, (ticket, LONGEST_MS));
     Ok(())
 }
 
-/// A client that waits for where a seek went.
-struct Seeking {
-    projection: Arc<Projection>,
+/// Where a seek went.
+struct Sought {
     ticket: u64,
     found: Option<Result<i64, String>>,
-    until_ms: u64,
-    look_ms: u64,
 }
 
-impl Wait for Seeking {
-    fn ticket(&self) -> u64 {
-        self.ticket
+impl Look for Sought {
+    const EVERY_MS: u64 = 2;
+
+    fn has_come(&mut self, projection: &Projection) -> bool {
+        self.found = projection.take_sought(self.ticket);
+        self.found.is_some()
     }
 
-    fn due_ms(&self) -> u64 {
-        self.until_ms.min(self.look_ms)
-    }
-
-    fn due(&mut self, _: &Node, _: &mut Access<'_>, cx: &Cx) -> bool {
-        self.look_ms = cx.steady_ms + LOOK_MS;
-        self.found = self.projection.take_sought(self.ticket);
-        self.found.is_some() || cx.steady_ms >= self.until_ms
-    }
-
-    fn tell(&mut self, _: Wake) {}
-
-    fn leave(&mut self, _: &Node, _: &mut Access<'_>, _: &Cx) -> bool {
-        true
-    }
-
-    fn finish(self: Box<Self>, call: &mut Call<'_, '_>) -> Result<(), Error> {
+    fn reply(self, _: &Projection, call: &mut Call<'_, '_>) -> Result<(), Error> {
         match self.found {
             Some(Ok(offset)) => call.reply.integer(offset),
             Some(Err(reason)) => return Err(Error::because(reason)),

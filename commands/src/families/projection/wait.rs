@@ -1,18 +1,13 @@
 //! PROJECTION.WAIT: read your own writes, and start when it is ready.
 
+use super::parked::{Look, park};
 use super::show::{find_partition, named, partition_name};
 use crate::call::Call;
-use crate::effect::{Effect, Wait};
 use crate::error::Error;
-use crate::node::Node;
 use crate::projections::{Board, Projection};
 use core::sync::atomic::Ordering;
 use protocol::number::parse_i64;
 use std::sync::Arc;
-use storage::{Access, Cx, Wake};
-
-/// Time between two looks at the board, ms.
-const LOOK_MS: u64 = 5;
 
 /// What is waited for.
 enum Until {
@@ -31,6 +26,19 @@ impl Until {
                 found.is_some_and(|partition| partition.applied >= *offset)
             }),
         }
+    }
+}
+
+impl Look for Until {
+    const EVERY_MS: u64 = 5;
+
+    fn has_come(&mut self, projection: &Projection) -> bool {
+        self.is_reached(&projection.board())
+    }
+
+    fn reply(mut self, projection: &Projection, call: &mut Call<'_, '_>) -> Result<(), Error> {
+        call.reply.integer(self.has_come(projection).into());
+        Ok(())
     }
 }
 
@@ -59,9 +67,7 @@ pub(super) fn wait(call: &mut Call<'_, '_>) -> Result<(), Error> {
         return Ok(());
     }
     let ticket = call.node.tickets.fetch_add(1, Ordering::Relaxed);
-    let now_ms = call.cx.steady_ms;
-    let (until_ms, look_ms) = (now_ms.saturating_add(timeout_ms), now_ms + LOOK_MS);
-    call.effects.push(Effect::Park(Box::new(Waiting { projection, until, ticket, until_ms, look_ms })));
+    park(call, projection, until, (ticket, timeout_ms));
     Ok(())
 }
 
@@ -73,39 +79,4 @@ fn read_token(board: &Board, token: &[u8]) -> Result<Vec<(Vec<u8>, i64)>, Error>
         Ok((part[..at].to_vec(), parse_i64(&part[at + 1..]).ok_or(Error::err("that is no token"))?))
     };
     parts.map(read).collect()
-}
-
-/// A client that waits.
-struct Waiting {
-    projection: Arc<Projection>,
-    until: Until,
-    ticket: u64,
-    until_ms: u64,
-    look_ms: u64,
-}
-
-impl Wait for Waiting {
-    fn ticket(&self) -> u64 {
-        self.ticket
-    }
-
-    fn due_ms(&self) -> u64 {
-        self.until_ms.min(self.look_ms)
-    }
-
-    fn due(&mut self, _: &Node, _: &mut Access<'_>, cx: &Cx) -> bool {
-        self.look_ms = cx.steady_ms + LOOK_MS;
-        cx.steady_ms >= self.until_ms || self.until.is_reached(&self.projection.board())
-    }
-
-    fn tell(&mut self, _: Wake) {}
-
-    fn leave(&mut self, _: &Node, _: &mut Access<'_>, _: &Cx) -> bool {
-        true
-    }
-
-    fn finish(self: Box<Self>, call: &mut Call<'_, '_>) -> Result<(), Error> {
-        call.reply.integer(self.until.is_reached(&self.projection.board()).into());
-        Ok(())
-    }
 }
