@@ -15,8 +15,10 @@ pub use probe::{Looked, Probe, Want};
 pub use writer::{Outcome, Tell, Writer};
 
 use crate::config::Cluster;
-use crate::source::{Event, RawRecord, Source, Trouble};
+use crate::source::{Event, Header, Headers, RawRecord, Seek, Source, Trouble};
+use core::cell::OnceCell;
 use core::ffi::{CStr, c_void};
+use core::marker::PhantomData;
 use core::ptr::{NonNull, null};
 use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
@@ -198,9 +200,7 @@ impl Kafka {
                 // SAFETY: a message's key and value are so many bytes that live as long as it; null where there is none.
                 (!at.is_null()).then(|| unsafe { core::slice::from_raw_parts(at.cast::<u8>(), len) })
             };
-            let mut headers = Vec::new();
-            // SAFETY: as above; what is pushed lives as long as the message.
-            unsafe { gather_headers(message, &mut headers) };
+            let headers = OfMessage { message, found: OnceCell::new(), event: PhantomData };
             tell(Event::Record(RawRecord {
                 topic,
                 partition: told.partition,
@@ -208,7 +208,7 @@ impl Kafka {
                 time_ms,
                 key: bytes(told.key, told.key_len),
                 value: bytes(told.payload, told.len),
-                headers: &headers,
+                headers: Headers::Sought(&headers),
             }));
         }
     }
@@ -264,30 +264,41 @@ impl Kafka {
     }
 }
 
-/// Gathers the headers of a message; most have none.
-///
-/// # Safety
-/// The message is alive, and outlives what is gathered.
-unsafe fn gather_headers<'m>(message: NonNull<sys::rd_kafka_message_t>, to: &mut Vec<(&'m str, Option<&'m [u8]>)>) {
-    // SAFETY: the caller's promise; librdkafka gives texts and bytes that belong to the message.
-    unsafe {
-        let mut headers = core::ptr::null_mut();
-        if sys::rd_kafka_message_headers(message.as_ptr(), &mut headers)
-            != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
-        {
-            return;
-        }
-        for at in 0.. {
-            let (mut name, mut value, mut len) = (null(), null(), 0);
-            if sys::rd_kafka_header_get_all(headers, at, &mut name, &mut value, &mut len)
-                != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
-            {
-                return;
+/// The headers of a message.
+struct OfMessage<'e> {
+    message: NonNull<sys::rd_kafka_message_t>,
+    found: OnceCell<Vec<Header<'e>>>,
+    /// What the message belongs to.
+    event: PhantomData<&'e Taken>,
+}
+
+impl<'e> OfMessage<'e> {
+    fn find(&self) -> Vec<Header<'e>> {
+        let mut all = Vec::new();
+        let done = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+        // SAFETY: the message lives as long as its event; librdkafka gives texts and bytes that belong to the message.
+        unsafe {
+            let mut headers = core::ptr::null_mut();
+            if sys::rd_kafka_message_headers(self.message.as_ptr(), &mut headers) != done {
+                return all;
             }
-            let value = (!value.is_null()).then(|| core::slice::from_raw_parts(value.cast::<u8>(), len));
-            // A name that is no text is nobody's that we look for.
-            to.push((CStr::from_ptr(name).to_str().unwrap_or("?"), value));
+            for at in 0.. {
+                let (mut name, mut value, mut len) = (null(), null(), 0);
+                if sys::rd_kafka_header_get_all(headers, at, &mut name, &mut value, &mut len) != done {
+                    break;
+                }
+                let value = (!value.is_null()).then(|| core::slice::from_raw_parts(value.cast::<u8>(), len));
+                // A name that is no text is nobody's that we look for.
+                all.push((CStr::from_ptr(name).to_str().unwrap_or("?"), value));
+            }
         }
+        all
+    }
+}
+
+impl Seek for OfMessage<'_> {
+    fn found(&self) -> &[Header<'_>] {
+        self.found.get_or_init(|| self.find())
     }
 }
 

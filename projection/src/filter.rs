@@ -280,13 +280,15 @@ mod tests {
     use crate::config::KeyDecode;
     use crate::datum::Datum;
     use crate::mapping::DecodedKey;
+    use crate::source::Headers;
     use serde_json::json;
 
     fn passes(filter: &str) -> bool {
         let key = DecodedKey::read(b"k1", KeyDecode::Utf8).unwrap();
         let value = Datum::Json(json!({"status": "LIVE", "n": 5, "deep": {"x": -1.5}, "none": null, "it's": 1}));
         let headers: &[(&str, Option<&[u8]>)] = &[("kind", Some(b"7"))];
-        let sight = Sight { topic: "t", time_ms: 10, headers, key: &key, value: Some(value.whole()) };
+        let sight =
+            Sight { topic: "t", time_ms: 10, headers: Headers::Known(headers), key: &key, value: Some(value.whole()) };
         Filter::parse(filter).unwrap_or_else(|error| panic!("{filter}: {error}")).passes(&sight)
     }
 

@@ -398,11 +398,12 @@ impl Mapping {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Headers;
     use serde_json::json;
 
     fn key(template: &str, key: &DecodedKey<'_>) -> Result<String, Bad> {
         let mut to = Vec::new();
-        let sight = Sight { topic: "t", time_ms: 0, headers: &[("h", Some(b"x"))], key, value: None };
+        let sight = Sight { topic: "t", time_ms: 0, headers: Headers::Known(&[("h", Some(b"x"))]), key, value: None };
         Template::parse(template).unwrap().write(&sight, &mut to)?;
         Ok(String::from_utf8(to).unwrap())
     }
@@ -476,7 +477,7 @@ mod tests {
             Class::Decode
         );
         let key = DecodedKey::Bytes(b"k");
-        let sight = Sight { topic: "t", time_ms: 5, headers: &[], key: &key, value: None };
+        let sight = Sight { topic: "t", time_ms: 5, headers: Headers::Known(&[]), key: &key, value: None };
         assert_eq!(mapping.deadline_ms(&sight), Ok(Some(10_005)));
     }
 

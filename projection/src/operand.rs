@@ -2,6 +2,7 @@
 
 use crate::datum::{Part, Plain};
 use crate::mapping::DecodedKey;
+use crate::source::Headers;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
@@ -40,8 +41,8 @@ pub struct Sight<'r> {
     pub topic: &'r str,
     /// Its own time, ms since the epoch; negative if it has none.
     pub time_ms: i64,
-    /// Its headers, in order.
-    pub headers: &'r [(&'r str, Option<&'r [u8]>)],
+    /// Its headers.
+    pub headers: Headers<'r>,
     /// Its key.
     pub key: &'r DecodedKey<'r>,
     /// Its value, as it was decoded and unwrapped; `None` for what has no parts.
@@ -90,10 +91,7 @@ impl Operand {
         match self {
             Self::Key(path) => sight.key.scalar(path.as_deref()),
             Self::Value(path) => sight.value.and_then(|value| value.at(path)).map_or(Scalar::Null, Scalar::of),
-            Self::Header(name) => {
-                let found = sight.headers.iter().rev().find(|(known, _)| known == name);
-                found.and_then(|(_, value)| *value).map_or(Scalar::Null, |text| Scalar::Text(text.into()))
-            }
+            Self::Header(name) => sight.headers.last(name).map_or(Scalar::Null, |text| Scalar::Text(text.into())),
             Self::Topic => Scalar::Text(sight.topic.as_bytes().into()),
             Self::Timestamp => Scalar::Int(sight.time_ms.into()),
         }
@@ -159,7 +157,8 @@ mod tests {
         let key = DecodedKey::read(br#"{"id": 7}"#, KeyDecode::Json).unwrap();
         let value = Datum::Json(json!({"a": {"b": 1.5}, "n": null, "s": "x", "l": [1]}));
         let headers: &[(&str, Option<&[u8]>)] = &[("h", Some(b"1")), ("h", Some(b"2")), ("none", None)];
-        let sight = Sight { topic: "t", time_ms: 5, headers, key: &key, value: Some(value.whole()) };
+        let sight =
+            Sight { topic: "t", time_ms: 5, headers: Headers::Known(headers), key: &key, value: Some(value.whole()) };
         let of = |name: &str| Operand::parse(name).unwrap().of(&sight);
         assert_eq!(of("key.id"), Scalar::Int(7));
         assert_eq!((of("value.a.b"), of("value.s")), (Scalar::Float(1.5), Scalar::Text(b"x"[..].into())));

@@ -6,6 +6,7 @@ use crate::config::Wire;
 use crate::datum::Datum;
 use crate::errors::Class;
 use crate::mapping::Bad;
+use crate::source::Headers;
 use apache_avro::Schema;
 use apache_avro::rabin::Rabin;
 use apache_avro::reader::datum::GenericDatumReader;
@@ -107,12 +108,7 @@ pub(crate) fn uuid_text(number: u128) -> String {
 }
 
 /// Splits a value, or a key, into the id of its schema and its bytes.
-pub fn split<'r>(
-    bytes: &'r [u8],
-    wire: Wire,
-    headers: &[(&str, Option<&[u8]>)],
-    of_key: bool,
-) -> Result<(SchemaId, &'r [u8]), Bad> {
+pub fn split<'r>(bytes: &'r [u8], wire: Wire, headers: Headers<'_>, of_key: bool) -> Result<(SchemaId, &'r [u8]), Bad> {
     let bad = |text: &str| (Class::BadMagic, text.to_owned());
     let prefixed = |id_bytes: usize| match bytes.split_first() {
         Some((0, rest)) if rest.len() >= id_bytes => {
@@ -122,7 +118,7 @@ pub fn split<'r>(
         _ => Err(bad("it does not begin with a zero byte and the id of a schema")),
     };
     let name = if of_key { "__key_schema_id" } else { "__value_schema_id" };
-    let header = || headers.iter().rev().find(|(known, _)| *known == name).and_then(|(_, id)| *id);
+    let header = || headers.last(name);
     match wire {
         Wire::Auto => header().map_or_else(|| prefixed(4), |id| Ok((header_id(id)?, bytes))),
         Wire::Confluent => prefixed(4),
@@ -471,6 +467,7 @@ impl Schemas {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Header;
     use apache_avro::writer::datum::GenericDatumWriter;
 
     fn text(text: &str) -> SchemaText {
@@ -559,26 +556,27 @@ mod tests {
 
     #[test]
     fn ids_stand_before_values() {
+        const NONE: Headers<'_> = Headers::Known(&[]);
         let number = |id| SchemaId::Number(id);
-        assert_eq!(split(&[0, 0, 0, 1, 2, 9], Wire::Auto, &[], false), Ok((number(258), &[9][..])));
+        assert_eq!(split(&[0, 0, 0, 1, 2, 9], Wire::Auto, NONE, false), Ok((number(258), &[9][..])));
         let long = [0, 0, 0, 0, 0, 0, 0, 1, 2, 9];
-        assert_eq!(split(&long, Wire::Apicurio, &[], false), Ok((number(258), &[9][..])));
+        assert_eq!(split(&long, Wire::Apicurio, NONE, false), Ok((number(258), &[9][..])));
         let guid: Vec<u8> = (0..17).map(|n| if n == 0 { 1 } else { n }).collect();
-        let headers: &[(&str, Option<&[u8]>)] =
-            &[("__value_schema_id", Some(&guid)), ("__key_schema_id", Some(&[0, 0, 0, 1, 2]))];
+        let headers: &[Header<'_>] = &[("__value_schema_id", Some(&guid)), ("__key_schema_id", Some(&[0, 0, 0, 1, 2]))];
+        let headers = Headers::Known(headers);
         let found = split(b"x", Wire::Auto, headers, false).unwrap();
         assert_eq!(found, (SchemaId::Guid(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10), &b"x"[..]));
         assert_eq!(found.0.to_string(), "01020304-0506-0708-090a-0b0c0d0e0f10");
         assert_eq!(split(b"x", Wire::Header, headers, true), Ok((number(258), &b"x"[..])));
         let object = [0xC3, 1, 8, 7, 6, 5, 4, 3, 2, 1, 9];
         let fingerprint = SchemaId::Fingerprint(0x0102_0304_0506_0708);
-        assert_eq!(split(&object, Wire::SingleObject, &[], false), Ok((fingerprint, &[9][..])));
-        assert_eq!(split(b"x", Wire::None, &[], false), Ok((SchemaId::Only, &b"x"[..])));
+        assert_eq!(split(&object, Wire::SingleObject, NONE, false), Ok((fingerprint, &[9][..])));
+        assert_eq!(split(b"x", Wire::None, NONE, false), Ok((SchemaId::Only, &b"x"[..])));
         for (bad, wire) in [(&object[..5], Wire::SingleObject), (&[1, 2], Wire::Header)] {
-            assert_eq!(split(bad, wire, &[], false).unwrap_err().0, Class::BadMagic);
+            assert_eq!(split(bad, wire, NONE, false).unwrap_err().0, Class::BadMagic);
         }
         for bad in [&b""[..], &[1, 0, 0, 0, 1], &[0, 0, 0]] {
-            assert_eq!(split(bad, Wire::Confluent, &[], false).unwrap_err().0, Class::BadMagic);
+            assert_eq!(split(bad, Wire::Confluent, NONE, false).unwrap_err().0, Class::BadMagic);
         }
     }
 

@@ -226,9 +226,26 @@ impl<'a> NewExt<'a> {
 pub(crate) struct Ext<'a>(&'a [u8]);
 
 /// Where the part behind those of `before` begins.
+#[inline]
 fn behind(marks: u8, before: u8) -> usize {
-    let when = |mark: u8, bytes: usize| if marks & before & mark != 0 { bytes } else { 0 };
-    1 + when(HAS_STAMP, STAMP_BYTES) + when(HAS_WINDOWS, WINDOWS_BYTES) + when(HAS_PROVENANCE, PROVENANCE_BYTES)
+    /// By marks: where what follows the parts of a fixed length begins.
+    const FIXED: [u8; 256] = {
+        let mut ends = [1; 256];
+        let mut marks = 0;
+        while marks < ends.len() {
+            let parts = [(HAS_STAMP, STAMP_BYTES), (HAS_WINDOWS, WINDOWS_BYTES), (HAS_PROVENANCE, PROVENANCE_BYTES)];
+            let mut at = 0;
+            while at < parts.len() {
+                if marks as u8 & parts[at].0 != 0 {
+                    ends[marks] += parts[at].1 as u8;
+                }
+                at += 1;
+            }
+            marks += 1;
+        }
+        ends
+    };
+    usize::from(FIXED[usize::from(marks & before)])
 }
 
 impl<'a> Ext<'a> {

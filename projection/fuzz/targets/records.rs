@@ -9,7 +9,7 @@ use projection::engine::{Engine, Mutation};
 use projection::filter::Filter;
 use projection::mapping::Template;
 use projection::schema::{Reader, SchemaId, SchemaText};
-use projection::source::{Event, FoundTopic, RawRecord};
+use projection::source::{Event, FoundTopic, Headers, RawRecord};
 use serde_json::json;
 use std::sync::Once;
 
@@ -96,7 +96,7 @@ fn records((key, value, form, envelope): (&str, &str, &str, &str), has_rules: bo
         let value = Some(value).filter(|_| cut % 16 > 0);
         let number = cut.to_string();
         let headers: &[(&str, Option<&[u8]>)] = &[("h", Some(number.as_bytes())), ("__key_schema_id", Some(&key[key.len() / 2..]))];
-        let headers = &headers[..usize::from(cut % 3)];
+        let headers = Headers::Known(&headers[..usize::from(cut % 3)]);
         let record = RawRecord { topic: 0, partition: 0, offset, time_ms: i64::from(*cut) - 3, key: Some(key), value, headers };
         engine.tell(Event::Record(record), 0, 0);
         engine.wishes();

@@ -324,7 +324,7 @@ impl Engine {
 
     /// The record with headers that say what was wrong.
     pub(super) fn letter(&self, record: &RawRecord<'_>, (class, text): Bad) -> Letter {
-        let headers = record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec)));
+        let headers = record.headers.all().iter().map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec)));
         let about = [
             ("topic", self.topics[record.topic].name.to_string()),
             ("partition", record.partition.to_string()),

@@ -5,7 +5,7 @@ mod rules;
 use super::*;
 use crate::apply::{Target, apply};
 use crate::schema::{SchemaError, SchemaText};
-use crate::source::FoundTopic;
+use crate::source::{FoundTopic, Headers};
 use crate::state::State;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -36,7 +36,15 @@ fn found(id: &str, partitions: &[(i64, i64)]) -> FoundTopic {
 
 fn record<'r>(partition: i32, offset: i64, key: &'r str, value: Option<&'r str>) -> Event<'r> {
     let (key, value) = (Some(key.as_bytes()), value.map(str::as_bytes));
-    Event::Record(RawRecord { topic: 0, partition, offset, time_ms: 1000 + offset, key, value, headers: &[] })
+    Event::Record(RawRecord {
+        topic: 0,
+        partition,
+        offset,
+        time_ms: 1000 + offset,
+        key,
+        value,
+        headers: Headers::Known(&[]),
+    })
 }
 
 fn end(partition: i32, offset: i64) -> Event<'static> {
@@ -355,7 +363,7 @@ fn poison_is_counted_and_passed_over_or_stops_its_partition() {
         time_ms: 0,
         key: None,
         value: Some(b"{}"),
-        headers: &[],
+        headers: Headers::Known(&[]),
     }));
     run.tell(record(0, 2, "x", Some("{")));
     run.tell(record(0, 3, "y", Some("2")));
@@ -396,7 +404,7 @@ fn dead_letters_are_acknowledged_first() {
         time_ms: 7,
         key: Some(b"x"),
         value: Some(b"{"),
-        headers,
+        headers: Headers::Known(headers),
     }));
     run.tell(record(0, 1, "y", Some("2")));
     run.apply();
@@ -446,7 +454,7 @@ fn a_missing_schema_holds_its_partition_back_and_nothing_is_lost() {
             time_ms: 0,
             key: Some(b"k"),
             value: Some(value),
-            headers: &[],
+            headers: Headers::Known(&[]),
         })
     };
     run.tell(avro(0, 0, &value[..]));
@@ -488,7 +496,7 @@ fn a_schema_that_stays_unknown_is_poison_after_a_while() {
             time_ms: 0,
             key: Some(b"k"),
             value: Some(&value),
-            headers: &[],
+            headers: Headers::Known(&[]),
         })
     };
     run.tell(event());
@@ -515,7 +523,7 @@ fn deadlines_count_from_the_record() {
             time_ms,
             key: Some(b"x"),
             value: Some(value),
-            headers: &[],
+            headers: Headers::Known(&[]),
         })
     };
     run.tell(at(0, 2001, b"1"));

@@ -1,7 +1,7 @@
 //! A source that falls silent, under a clock of its own.
 
 use super::*;
-use crate::source::{Event, FoundTopic, RawRecord, Source, Trouble};
+use crate::source::{Event, FoundTopic, Headers, RawRecord, Source, Trouble};
 use serde_json::json;
 use std::time::Duration;
 
@@ -49,7 +49,15 @@ impl Source for Scripted {
             if position < log.ends.1 {
                 log.position = Some(position + 1);
                 let (key, value) = (Some(&b"k"[..]), Some(&b"v"[..]));
-                let record = RawRecord { topic: 0, partition, offset: position, time_ms: 0, key, value, headers: &[] };
+                let record = RawRecord {
+                    topic: 0,
+                    partition,
+                    offset: position,
+                    time_ms: 0,
+                    key,
+                    value,
+                    headers: Headers::Known(&[]),
+                };
                 tell(Event::Record(record));
                 return true;
             }

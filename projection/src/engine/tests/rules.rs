@@ -1,7 +1,7 @@
 //! Rules beyond the plain fold: rebuilds that show nothing old, filters, times to live, versions, the index, other beginnings.
 
 use super::*;
-use crate::source::Cleaning;
+use crate::source::{Cleaning, Headers};
 
 fn wish_start(start: serde_json::Value, found: &FoundTopic) -> Vec<Wish> {
     let mut run = Run::new(json!({"source": {"kafka": "k", "topics": ["t"], "start": start}}));
@@ -227,7 +227,7 @@ fn filters() {
 /// A record with a header.
 fn with_header<'r>(plain: Event<'r>, headers: &'r [(&'r str, Option<&'r [u8]>)], time_ms: i64) -> Event<'r> {
     let Event::Record(plain) = plain else { unreachable!("only records have headers") };
-    Event::Record(RawRecord { headers, time_ms, ..plain })
+    Event::Record(RawRecord { headers: Headers::Known(headers), time_ms, ..plain })
 }
 
 /// The clock stands at 5 s: what ends before that leaves no entry, what has no time lives for ever.

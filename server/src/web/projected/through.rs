@@ -16,6 +16,7 @@ use projection::encode;
 use projection::mapping::{Bad, DecodedKey};
 use projection::operand::Sight;
 use projection::schema::{SchemaError, SchemaText};
+use projection::source::Headers;
 use serde_json::{Value, json as value};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, oneshot};
@@ -69,7 +70,13 @@ impl Through {
     fn check(&self, route: &Route, key: &[u8], whole: &Value) -> Result<(), Wrong> {
         let wrong = |(_, reason): Bad| Wrong::new(StatusCode::UNPROCESSABLE_ENTITY, reason);
         let (key, datum) = (DecodedKey::read(key, self.key).map_err(wrong)?, Datum::Json(whole.clone()));
-        let sight = Sight { topic: &self.topic, time_ms: 0, headers: &[], key: &key, value: Some(datum.whole()) };
+        let sight = Sight {
+            topic: &self.topic,
+            time_ms: 0,
+            headers: Headers::Known(&[]),
+            key: &key,
+            value: Some(datum.whole()),
+        };
         route.posted_as.version(&sight).map_err(wrong)?;
         route.posted_as.deadline_ms(&sight).map_err(wrong)?;
         Ok(())
