@@ -314,7 +314,11 @@ pub fn dump(conn: &mut Conn, prefix: &str) -> BTreeMap<String, Held> {
     let mut all = BTreeMap::new();
     for key in keys {
         let held = match conn.command(&[&b"TYPE"[..], &key]).expect_text() {
-            "string" => Held::Text(text_of(conn.command(&[&b"GET"[..], &key]).text().expect("a string"))),
+            "string" => match conn.command(&[&b"GET"[..], &key]) {
+                // Gone since.
+                Reply::Nil => continue,
+                reply => Held::Text(text_of(reply.text().expect("a string"))),
+            },
             "hash" => {
                 let pairs = conn.command(&[&b"HGETALL"[..], &key]);
                 Held::Hash(
