@@ -243,7 +243,7 @@ impl Kafka {
         for (topic, name) in self.topics.iter().enumerate() {
             let Some(found) = told.topics.get(name) else { continue };
             for (partition, found) in found.partitions.iter().filter(|(partition, _)| **partition >= 0) {
-                let (stable_end, queued_bytes) = (found.ls_offset, found.fetchq_size);
+                let (stable_end, queued_bytes) = (found.ls_offset.max(-1), found.fetchq_size);
                 tell(Event::Fetching { topic, partition: *partition, stable_end, queued_bytes });
             }
         }

@@ -114,6 +114,8 @@ pub struct Engine {
     sweep_due: bool,
     /// It was asked for as a shadow.
     is_shadow: bool,
+    /// It has ended, and entries of before are being dropped.
+    is_sweeping: bool,
     held: Held,
     index: Index,
     graves: Graves,
@@ -129,7 +131,7 @@ pub struct Engine {
     silence: silence::Silence,
     /// The brokers were reached when they were last looked for.
     connected: bool,
-    /// There is no memory for what was gathered.
+    /// There is no memory for more.
     is_starved: bool,
     last_error: String,
     /// Something of a log is gone that was not read: all is to be read anew once the topics were looked at.
@@ -162,6 +164,7 @@ impl Engine {
             generation: 0,
             sweep_due: false,
             is_shadow: false,
+            is_sweeping: false,
             held: Held::default(),
             index: Index::default(),
             graves: Graves::default(),
@@ -193,7 +196,8 @@ impl Engine {
             if let Wish::Assign(at, _) | Wish::Resume(at, _) = wish
                 && let Some(partition) = self.partitions.get_mut(at)
             {
-                partition.awaited = false;
+                // What came meanwhile is told first. While there is no memory it is only paused again.
+                (partition.awaited, partition.at_end) = (self.is_starved, false);
             }
         }
         wishes
@@ -206,7 +210,7 @@ impl Engine {
             if which.is_none_or(|which| which == *at) && partition.paused != paused {
                 partition.paused = paused;
                 changed += 1;
-                if partition.blocked.is_none() {
+                if partition.blocked.is_none() && !self.is_starved {
                     self.wishes.push(if paused { Wish::Pause(*at) } else { Wish::Resume(*at, partition.next) });
                 }
             }
@@ -230,7 +234,7 @@ impl Engine {
         let Some(partition) = self.partitions.get_mut(&at) else { return };
         partition.blocked = None;
         partition.awaited = true;
-        if !partition.paused {
+        if !partition.paused && !self.is_starved {
             self.wishes.push(Wish::Resume(at, partition.next));
         }
     }
@@ -401,14 +405,32 @@ impl Engine {
         self.held.bytes() + self.index.bytes() + self.graves.bytes()
     }
 
-    /// There is no memory for what was gathered, or is again: it grows old meanwhile. To be told again and again while there is
-    /// none; `reason` is why.
+    /// Entries of earlier generations were dropped.
+    pub fn swept(&mut self) {
+        self.is_sweeping = false;
+    }
+
+    /// There is no memory for more, or is again: nothing is read meanwhile, and what was read grows old. To be told again and
+    /// again while there is none; `reason` is why.
     pub fn set_starved(&mut self, reason: Option<String>, now_ms: u64) {
-        self.is_starved = reason.is_some();
+        let was_starved = core::mem::replace(&mut self.is_starved, reason.is_some());
+        if was_starved != self.is_starved {
+            for (at, partition) in self.partitions.iter_mut().filter(|(_, partition)| partition.goes_on()) {
+                // It is assigned where it stands: what comes until then comes from before.
+                partition.awaited = true;
+                self.wishes.push(if was_starved { Wish::Resume(*at, partition.next) } else { Wish::Pause(*at) });
+            }
+        }
         if let Some(reason) = reason {
             self.last_error = reason;
             self.watch_horizon(now_ms);
+            self.graves.expire(now_ms, self.config.conflict.tombstone_grace.as_millis() as u64);
         }
+    }
+
+    /// Whether nothing is read for want of memory.
+    pub fn is_starved(&self) -> bool {
+        self.is_starved
     }
 
     /// All that was told was applied. `conflicts`: entries that were written over those from elsewhere.
@@ -423,7 +445,7 @@ impl Engine {
         let ready = &self.config.ready;
         let wait = (ready.pinned == Pinned::Serve).then_some(ready.open_txn_wait.as_millis() as u64);
         // What waits is not seen yet: it goes on growing old.
-        let connected = self.connected && !self.holds_all();
+        let connected = self.connected && !self.holds_all() && !self.is_starved;
         self.partitions.values_mut().for_each(|partition| partition.advance(now_ms, wait, connected));
         self.graves.expire(now_ms, self.config.conflict.tombstone_grace.as_millis() as u64);
         let is_complete = self.is_complete();
@@ -433,10 +455,11 @@ impl Engine {
         }
         self.was_complete |= is_complete;
         if self.sweep_due && is_read {
-            (self.sweep_due, self.is_shadow) = (false, false);
-            self.heal_others();
+            (self.sweep_due, self.is_shadow, self.is_sweeping) = (false, false, true);
             self.index.forget_others(self.generation);
             self.wishes.push(Wish::Sweep(self.generation));
+            // Once what waited is there to be read.
+            self.heal_others();
         }
         self.watch_horizon(now_ms);
     }

@@ -139,6 +139,11 @@ impl Partition {
         }
     }
 
+    /// Nothing keeps it from going on.
+    pub fn goes_on(&self) -> bool {
+        self.blocked.is_none() && !self.paused
+    }
+
     /// Records it is behind, as far as that is known.
     pub fn lag(&self) -> i64 {
         if self.at_end { 0 } else { (self.log.1 - self.applied).max(0) }

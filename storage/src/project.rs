@@ -110,9 +110,12 @@ impl Access<'_> {
         })
     }
 
-    /// Bytes that the entry of a key takes, with its share of the index; 0 without one.
+    /// Bytes that the entry of a key takes, with its share of the index; 0 without one, and for one that no log made.
     pub fn projected_bytes(&mut self, db: Db, kh: KeyHash, key: &[u8], cx: &Cx) -> u64 {
-        self.one(db, kh, key, cx, |slot| slot.live().map_or(0, |live| bytes_of(live.record())))
+        self.one(db, kh, key, cx, |slot| {
+            let logged = slot.live().filter(|live| live.provenance().is_some_and(|from| !from.is_local()));
+            logged.map_or(0, |live| bytes_of(live.record()))
+        })
     }
 
     /// Goes on with a walk over the keys with this prefix: looks at about `wanted` keys; gives the bytes that their entries

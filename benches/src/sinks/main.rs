@@ -149,11 +149,11 @@ fn live(bootstrap: &str, topic: &str, rate: &str, seconds: &str, port: &str) {
         let due = (begun.elapsed().as_secs_f64() * rate as f64) as u64;
         while sent < due {
             let is_probe = sent % (rate / PROBES).max(1) == 0;
+            let sent_ns = if is_probe { begun.elapsed().as_nanos() as usize } else { 0 };
             let (key, value) = match is_probe {
-                true => ("probe".to_owned(), begun.elapsed().as_nanos().to_string().into_bytes()),
+                true => ("probe".to_owned(), sent_ns.to_string().into_bytes()),
                 false => (format!("k{}", sent % 100_000), body.clone()),
             };
-            let sent_ns = if is_probe { begun.elapsed().as_nanos() as usize } else { 0 };
             let record = BaseRecord::with_opaque_to(topic, sent_ns).key(&key).payload(&value);
             producer.send(record).map_err(|(error, _)| error).expect("room");
             sent += 1;
@@ -219,9 +219,11 @@ fn read_probes(begun: Instant, time: Duration, port: u16) -> Lags {
             line.clear();
             replies.read_line(&mut line).expect("a value");
             let sent: u64 = line.trim().parse().expect("a time");
-            if sent != last {
+            let now = begun.elapsed().as_nanos() as u64;
+            // One of an earlier run may lie there at first.
+            if sent > last && sent <= now && (last > 0 || now - sent < 1_000_000_000) {
                 last = sent;
-                lags.push((sent, (begun.elapsed().as_nanos() as u64 - sent) as f64 / 1e6));
+                lags.push((sent, (now - sent) as f64 / 1e6));
             }
         }
         std::thread::sleep(Duration::from_micros(500));

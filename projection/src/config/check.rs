@@ -7,6 +7,8 @@ use crate::mapping::{Template, check_operand};
 
 /// Databases there are.
 const DATABASES: u8 = storage::limits::DATABASES as u8;
+/// Least bytes that a projection may be bounded to, beside its longest record.
+const MIN_MEMORY: usize = 1 << 20;
 /// Longest name of a projection.
 const MAX_NAME: usize = 64;
 
@@ -113,6 +115,10 @@ impl Projection {
         }
         if self.http.as_ref().is_some_and(|http| http.list == List::Scan) && self.key.decode == KeyDecode::Bytes {
             return Err("http: list: ids of any bytes cannot be listed: decode keys otherwise, or list: off".to_owned());
+        }
+        let least = MIN_MEMORY.max(self.limits.max_record);
+        if self.limits.max_memory != 0 && self.limits.max_memory < least {
+            return Err(format!("limits: max_memory: at least {least} bytes are needed, or 0 for no bound of its own"));
         }
         if self.store.db >= DATABASES {
             return Err(format!("store: db: there are {DATABASES} databases"));

@@ -60,6 +60,8 @@ fn what_is_wrong_is_named() {
         (json!({"source": source, "key": {"template": "user:"}}), "key"),
         (json!({"source": source, "limits": {"max_record": "8 parsecs"}}), "no size"),
         (json!({"source": source, "limits": {"max_memory": "-1"}}), "no size"),
+        (json!({"source": source, "limits": {"max_memory": "1023kb", "max_record": "1kb"}}), "at least 1048576 bytes"),
+        (json!({"source": source, "limits": {"max_memory": "7mb"}}), "at least 8388608 bytes"),
         (json!({"source": source, "limits": {"on_oom": "panic"}}), "unknown variant `panic`"),
         (json!({"source": source, "ttl": {"after": "soon"}}), "no time"),
         (json!({"source": source, "errors": {"decode": "panic"}}), "unknown variant"),

@@ -170,15 +170,16 @@ impl Held {
         *self = Self::default();
     }
 
-    /// All that waits, to be applied, in batches of about so many bytes.
-    pub fn into_batches(self, most_bytes: usize) -> impl Iterator<Item = Batch> {
+    /// All that waits, to be applied, in batches of about so many bytes; with what keeping each of them took.
+    pub fn into_batches(self, most_bytes: usize) -> impl Iterator<Item = (Batch, usize)> {
         let mut left = self.by_key.into_iter().peekable();
         core::iter::from_fn(move || {
             left.peek()?;
-            let mut batch = Batch::default();
+            let (mut batch, mut kept_bytes) = (Batch::default(), 0);
             while batch.bytes() < most_bytes
                 && let Some((key, waiting)) = left.next()
             {
+                kept_bytes += cost(&key, &waiting.value);
                 let written = batch.write(|to| {
                     to.extend_from_slice(&key);
                     Ok(())
@@ -188,7 +189,7 @@ impl Held {
                 let about = About { deadline, version, hold: Hold::Over, is_merge: false, only: None, from };
                 batch.end(written.expect("writing a key cannot fail"), drawn, about);
             }
-            Some(batch)
+            Some((batch, kept_bytes))
         })
     }
 }

@@ -62,8 +62,7 @@ impl Suspect {
 
 /// More of it is to come.
 fn is_expected(partition: &Partition) -> bool {
-    let goes_on = partition.blocked.is_none() && !partition.paused && !partition.awaited;
-    goes_on && partition.target.is_some() && partition.log.1 > partition.next
+    partition.goes_on() && !partition.awaited && partition.target.is_some() && partition.log.1 > partition.next
 }
 
 impl Engine {
@@ -78,7 +77,7 @@ impl Engine {
         let silence = &mut self.silence;
         let step_ms = now_ms.saturating_sub(core::mem::replace(&mut silence.looked_ms, now_ms)).min(MAX_STEP_MS);
         // While it tells one thing after the other, what it has of another partition may be behind that.
-        let step_ms = if core::mem::take(&mut silence.ran_dry) { step_ms } else { 0 };
+        let step_ms = if core::mem::take(&mut silence.ran_dry) && !self.is_starved { step_ms } else { 0 };
         let mut before = core::mem::take(&mut silence.suspects);
         let mut lost = None;
         for (at, partition) in self.partitions.iter_mut().filter(|(_, partition)| is_expected(partition)) {
@@ -113,7 +112,7 @@ impl Engine {
         self.wishes.push(Wish::Renew);
         for (at, partition) in &mut self.partitions {
             // Those that do not go on now are assigned when they do.
-            if partition.blocked.is_none() && !partition.paused {
+            if partition.goes_on() {
                 partition.awaited = true;
                 self.wishes.push(Wish::Assign(*at, partition.next));
             }

@@ -55,15 +55,18 @@ pub struct Status {
 
 impl Engine {
     fn status_of(&self, at: At, partition: &Partition, now_ms: u64) -> PartitionStatus {
-        let (holds_all, state) = (self.holds_all(), partition.state(self.connected));
-        let behind = (partition.log.1 - partition.applied).max(0);
+        let holds_all = self.holds_all();
+        let state = match partition.state(self.connected) {
+            State::Live if self.is_sweeping => State::Rebuilding,
+            state if self.is_starved && state != State::Paused => state.max(State::BlockedMemory),
+            state => state,
+        };
         PartitionStatus {
             at,
-            state: if self.is_starved && state != State::Paused { state.max(State::BlockedMemory) } else { state },
+            state,
             applied: if holds_all { partition.applied.min(partition.was_applied) } else { partition.applied },
             log: partition.log,
-            // What was read and waits for memory is behind too.
-            lag: if self.is_starved { behind } else { partition.lag() },
+            lag: partition.lag(),
             lag_ms: partition.lag_ms(now_ms, self.connected && !holds_all && !self.is_starved),
             pinned: partition.live && partition.pinned_ms.is_some(),
             fetching: partition.fetching,

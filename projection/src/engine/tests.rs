@@ -77,7 +77,7 @@ impl Run {
         self.engine.applied(batch, conflicts, self.now_ms);
         for wish in self.engine.wishes() {
             if let Wish::Sweep(generation) = wish {
-                for batch in core::mem::take(self.engine.held()).into_batches(64) {
+                for (batch, _) in core::mem::take(self.engine.held()).into_batches(64) {
                     self.apply_batch(&batch);
                 }
                 self.with(|access, _, cx| {
@@ -86,6 +86,7 @@ impl Run {
                         (_, from) = access.drop_projected(Db(0), b"u:", Some(generation), (at, 100), cx);
                     }
                 });
+                self.engine.swept();
             }
             self.wishes.push(wish);
         }
@@ -182,30 +183,46 @@ fn from_nothing_to_live() {
     assert_eq!((status.counts.records, status.counts.tombstones, status.lag, status.lag_ms), (2, 1, 0, 0));
 }
 
-/// What was read and finds no memory is not there: it counts as behind, and grows old.
+/// Where there is no memory for more nothing is read, and what was read grows old; what is asked meanwhile holds once there is.
 #[test]
 fn what_waits_for_memory_grows_old() {
     let mut run = Run::new(json!({"ready": {"max_staleness": "30s"}}));
-    run.engine.found(0, &found("a", &[(0, 1)]));
+    run.engine.found(0, &found("a", &[(0, 1), (0, 0), (0, 0)]));
     run.tell(record(0, 0, "x", Some("1")));
-    run.tell(end(0, 1));
+    (0..3).for_each(|partition| run.tell(end(partition, i64::from(partition == 0))));
     run.apply();
     assert_eq!(run.state(), State::Live);
+    run.engine.set_paused(Some((0, 2)), true);
+    run.grant();
+    run.wishes.clear();
     run.now_ms = 1000;
-    run.tell(record(0, 1, "y", Some("2")));
-    run.tell(end(0, 2));
     run.engine.set_starved(Some("full".to_owned()), 1000);
-    let status = run.engine.status(32_000);
-    assert_eq!((status.state, status.lag, status.lag_ms), (State::BlockedMemory, 1, 32_000));
-    assert!(status.is_stale && status.flags == ["stale", "memory"] && status.last_error == "full", "{status:?}");
-    run.engine.set_paused(None, true);
-    assert_eq!(run.engine.status(32_000).state, State::Paused);
-    run.engine.set_paused(None, false);
-    run.engine.set_starved(None, 32_000);
+    run.tell(record(0, 1, "y", Some("2")));
+    assert_eq!((run.engine.gathered(), &run.wishes[..]), (0, &[Wish::Pause((0, 0)), Wish::Pause((0, 1))][..]));
+    run.engine.found(0, &found("a", &[(0, 2), (0, 0), (0, 0)]));
     run.now_ms = 32_000;
     run.apply();
     let status = run.engine.status(32_000);
-    assert_eq!((status.state, status.lag, status.lag_ms, status.flags), (State::Live, 0, 0, vec![]));
+    assert_eq!((status.state, status.lag, status.lag_ms), (State::BlockedMemory, 1, 32_000));
+    assert!(status.is_stale && status.flags == ["stale", "memory"] && status.last_error == "full", "{status:?}");
+    // It is told of no partition to go on with, whatever is asked.
+    run.wishes.clear();
+    run.engine.set_paused(Some((0, 1)), true);
+    run.engine.set_paused(Some((0, 2)), false);
+    run.engine.seek((0, 2), 0).unwrap();
+    run.tell(record(0, 1, "y", Some("2")));
+    assert_eq!((run.engine.gathered(), &run.wishes[..]), (0, &[Wish::Assign((0, 2), 0), Wish::Pause((0, 2))][..]));
+    run.wishes.clear();
+    run.engine.set_starved(None, 32_000);
+    run.grant();
+    assert_eq!(run.wishes, [Wish::Resume((0, 0), 1), Wish::Resume((0, 2), 0)]);
+    assert_eq!(run.engine.status(32_000).lag_ms, 32_000, "what came meanwhile is not known yet");
+    run.engine.set_paused(Some((0, 1)), false);
+    run.tell(record(0, 1, "y", Some("2")));
+    (0..3).for_each(|partition| run.tell(end(partition, if partition == 0 { 2 } else { 0 })));
+    run.apply();
+    let status = run.engine.status(32_000);
+    assert_eq!((status.state, status.lag, status.lag_ms, status.flags), (State::Live, 0, 0, vec!["seeked"]));
     assert_eq!(run.dump(), entries(&[("u:x", "1"), ("u:y", "2")]));
 }
 

@@ -53,7 +53,7 @@ impl Engine {
                     let mut partition = Partition { log: (*low, *high), start, ..Partition::default() };
                     partition.rewind(start, *high);
                     self.partitions.insert(at, partition);
-                    self.wishes.push(Wish::Assign(at, start));
+                    self.assign(at, start);
                 }
             }
         }
@@ -119,9 +119,10 @@ impl Engine {
 
     /// Reads everything anew; entries that do not come again are dropped at its end.
     pub(super) fn rebuild(&mut self) {
+        let (holds_all, mut starts) = (self.holds_all(), Vec::new());
         self.generation = self.generation.wrapping_add(1);
         self.counts.rebuilds += 1;
-        self.sweep_due = true;
+        (self.sweep_due, self.is_sweeping) = (true, false);
         // What waited comes again, and the end that it waited for is not this one's.
         self.held.clear();
         self.wishes.retain(|wish| !matches!(wish, Wish::Sweep(_)));
@@ -129,11 +130,21 @@ impl Engine {
         for (at, partition) in &mut self.partitions {
             let (low, high) = partition.log;
             let start = partition.start.clamp(low, high);
-            partition.rewind(start, high);
-            self.wishes.push(Wish::Assign(*at, start));
-            if partition.paused {
-                self.wishes.push(Wish::Pause(*at));
+            if holds_all {
+                // Nobody saw what was read since.
+                partition.applied = partition.applied.min(partition.was_applied);
             }
+            partition.rewind(start, high);
+            starts.push((*at, start));
+        }
+        starts.into_iter().for_each(|(at, start)| self.assign(at, start));
+    }
+
+    /// Begins a partition, or goes on with it, elsewhere; not before it may.
+    fn assign(&mut self, at: At, offset: i64) {
+        self.wishes.push(Wish::Assign(at, offset));
+        if self.is_starved || self.partitions.get(&at).is_some_and(|partition| partition.paused) {
+            self.wishes.push(Wish::Pause(at));
         }
     }
 
@@ -167,10 +178,7 @@ impl Engine {
             return Err(format!("the log begins at {low} and ends at {high}"));
         }
         partition.seek(offset);
-        self.wishes.push(Wish::Assign(at, offset));
-        if partition.paused {
-            self.wishes.push(Wish::Pause(at));
-        }
+        self.assign(at, offset);
         Ok(())
     }
 

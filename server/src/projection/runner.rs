@@ -93,7 +93,6 @@ pub fn start<S: Source + Send + 'static>(
             engine,
             topics,
             participant: parts.shared.store.join(),
-            releasing: None,
             sweep: None,
             room,
             hashes: Vec::new(),
@@ -119,8 +118,6 @@ struct Runner<S> {
     engine: Engine,
     topics: Vec<Arc<str>>,
     participant: Participant<'static>,
-    /// What waited for the end of a rebuild and is not applied yet; the generation that stays then.
-    releasing: Option<Releasing>,
     /// The generation that stays, and where the sweep of the others goes on.
     sweep: Option<(u8, Position)>,
     room: Room,
@@ -145,23 +142,13 @@ struct Runner<S> {
     parts: Parts<S>,
 }
 
-/// Changes that are applied in batches, the next one first.
-struct Releasing {
-    generation: u8,
-    next: Option<Batch>,
-    rest: Box<dyn Iterator<Item = Batch> + Send>,
-}
-
 impl<S: Source> Runner<S> {
     fn run(mut self) {
         loop {
             self.hear();
             self.grant();
-            // What waits for memory, and what waited for the end of a rebuild, comes before what is read next.
-            let read = self.releasing.is_none() && self.engine.gathered() == 0 && self.read();
-            if let Some(releasing) = self.releasing.take() {
-                self.release(releasing);
-            } else if read || self.engine.gathered() > 0 || self.is_dirty {
+            let read = self.may_read() && self.read();
+            if read || self.is_dirty {
                 self.apply();
             }
             if let Some((generation, from)) = self.sweep {
@@ -230,7 +217,6 @@ impl<S: Source> Runner<S> {
         if self.parts.board.take_reload() {
             self.is_dirty = true;
             self.engine.reload();
-            self.releasing = None;
             self.parts.board.reloads();
         }
         for asked in self.parts.board.take_asked() {
@@ -365,11 +351,8 @@ impl<S: Source> Runner<S> {
                     }
                 }
                 Wish::Sweep(generation) => {
-                    let held = core::mem::take(self.engine.held());
-                    // From here on it is the store's, or about to be.
-                    self.charge();
-                    let mut rest = Box::new(held.into_batches(self.room.batch_bytes()));
-                    self.releasing = Some(Releasing { generation, next: rest.next(), rest });
+                    self.release();
+                    self.sweep = Some((generation, Position::START));
                 }
                 Wish::Poison(key) => self.parts.board.set_poisoned(key, true),
                 Wish::Heal(key) => self.parts.board.set_poisoned(key, false),
@@ -402,8 +385,15 @@ impl<S: Source> Runner<S> {
             return false;
         }
         self.is_dirty = true;
-        let (begun, batch_bytes) = (self.parts.clock.ticks(), self.room.batch_bytes());
-        while self.engine.gathered() < BATCH_OPS && self.engine.gathered_bytes() < batch_bytes {
+        let begun = self.parts.clock.ticks();
+        // Nothing is asked of memory for an end alone.
+        let has_room = self.engine.gathered() == 0 || self.has_room();
+        let batch_bytes = self.room.batch_bytes(&self.parts.shared.store);
+        let is_full = |engine: &Engine| {
+            let bytes = engine.gathered_bytes() + engine.gathered() * Room::ENTRY_BYTES;
+            engine.gathered() >= BATCH_OPS || bytes >= batch_bytes
+        };
+        while has_room && !is_full(&self.engine) {
             let engine = &mut self.engine;
             let mut tell = |event: Event<'_>| engine.tell(event, now_ms, wall_ms);
             if !self.parts.source.poll(Duration::ZERO, &mut tell) {
@@ -415,53 +405,64 @@ impl<S: Source> Runner<S> {
         true
     }
 
-    /// Applies what was gathered, if there is room.
-    fn apply(&mut self) {
-        if !self.has_room(self.engine.gathered_bytes()) {
-            return;
+    /// Whether there is memory to read on; else hears what the source tells beside records, which would pile up, and waits a
+    /// little. What is not read meanwhile waits at the brokers.
+    fn may_read(&mut self) -> bool {
+        if !self.engine.is_starved() && !self.room.is_counting() {
+            return true;
         }
-        let batch = self.engine.take();
-        let conflicts = self.apply_batch(&batch);
-        let now_ms = self.now_ms();
-        self.engine.applied(batch, conflicts, now_ms);
+        let (now_ms, wall_ms) = (self.now_ms(), self.parts.clock.now_ms());
+        for _ in 0..if self.engine.is_starved() { BATCH_OPS } else { 0 } {
+            let engine = &mut self.engine;
+            if !self.parts.source.poll(Duration::ZERO, &mut |event| engine.tell(event, now_ms, wall_ms)) {
+                break;
+            }
+        }
+        let has_room = self.has_room();
+        if self.engine.is_starved() && !self.room.is_counting() {
+            thread::sleep(Room::WAIT);
+        }
+        has_room
     }
 
-    /// Goes on to apply what waited for the end of a rebuild, if there is room; the sweep comes after it.
-    fn release(&mut self, mut releasing: Releasing) {
-        self.is_dirty = true;
-        let Some(batch) = releasing.next.take() else {
-            self.sweep = Some((releasing.generation, Position::START));
-            return;
-        };
-        if self.has_room(batch.bytes()) {
-            self.apply_batch(&batch);
-            releasing.next = releasing.rest.next();
-        } else {
-            releasing.next = Some(batch);
-        }
-        self.releasing = Some(releasing);
-    }
-
-    /// Whether there is memory for so many bytes more; else waits a little. What is not read meanwhile waits at the brokers.
-    fn has_room(&mut self, bytes: usize) -> bool {
+    /// Whether there is memory for another batch.
+    fn has_room(&mut self) -> bool {
         let (cx, now_ms) = (cx(&self.parts), self.now_ms());
         let (store, projection) = (&self.parts.shared.store, &*self.parts.board);
         let among = Counted { store, participant: &mut self.participant, projection, cx };
-        match self.room.find(bytes, self.engine.remembered_bytes(), among) {
-            Found::Room => {
-                self.engine.set_starved(None, now_ms);
-                return true;
-            }
-            Found::Counting => {}
+        let was_starved = self.engine.is_starved();
+        match self.room.find(self.engine.remembered_bytes(), among) {
+            Found::Room => self.engine.set_starved(None, now_ms),
+            Found::Counting => return false,
             Found::None(reason) => {
                 self.engine.set_starved(Some(reason), now_ms);
                 if self.engine.config().limits.on_oom == OnOom::Stop {
                     self.engine.set_paused(None, true);
                 }
-                thread::sleep(Room::WAIT);
             }
         }
-        false
+        self.is_dirty |= self.engine.is_starved() != was_starved;
+        !self.engine.is_starved()
+    }
+
+    /// Applies what was gathered, and carries out what comes of it before anybody is shown how it stands.
+    fn apply(&mut self) {
+        let batch = self.engine.take();
+        let conflicts = self.apply_batch(&batch);
+        let now_ms = self.now_ms();
+        self.engine.applied(batch, conflicts, now_ms);
+        self.grant();
+    }
+
+    /// Applies what waited for the end of a rebuild. What that took is the store's then, batch by batch.
+    fn release(&mut self) {
+        let held = core::mem::take(self.engine.held());
+        for (batch, kept_bytes) in held.into_batches(self.room.batch_bytes(&self.parts.shared.store)) {
+            self.apply_batch(&batch);
+            self.parts.shared.store.memory().charge_outside(-(kept_bytes as i64));
+            self.charged_bytes -= kept_bytes as i64;
+        }
+        self.charge();
     }
 
     /// Applies a batch in slices. Gives how many entries were written over those from elsewhere.
@@ -504,6 +505,9 @@ impl<S: Source> Runner<S> {
         let mut access = self.participant.batch();
         let (_, next) = access.drop_projected(db, prefix, Some(generation), (from, SWEEP_KEYS), &cx);
         self.sweep = next.map(|next| (generation, next));
+        if self.sweep.is_none() {
+            self.engine.swept();
+        }
         self.is_dirty = true;
     }
 }

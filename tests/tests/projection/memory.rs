@@ -4,9 +4,9 @@ use crate::pond::{Pond, dump, held, info};
 use millpond_tests::kafka::{self, Kafka, projection, until};
 use serde_json::json;
 
-const COUNT: u64 = 2000;
+const COUNT: u64 = 4000;
 
-/// A topic of 2 MB.
+/// A topic of 4 MB.
 fn fill(kafka: &mut Kafka) -> String {
     let topic = kafka.topic(2);
     kafka.ask(json!({"op": "send_many", "topic": topic, "count": COUNT, "keys": COUNT, "value_size": 1000}));
@@ -18,7 +18,7 @@ fn fill(kafka: &mut Kafka) -> String {
 fn a_projection_waits_for_memory_of_its_own() {
     let Some(mut kafka) = kafka::shared("max_memory") else { return };
     let topic = fill(&mut kafka);
-    let limits = "limits: { max_memory: 500kb }, ttl: { after: 8s }, ready: { before_ready: serve }";
+    let limits = "limits: { max_memory: 1mb, max_record: 10kb }, ttl: { after: 8s }, ready: { before_ready: serve }";
     let pond = Pond::start(&kafka.config(&projection("p", &[&topic], limits)));
     let mut conn = pond.conn();
     let told = until("it waits", || {
@@ -26,9 +26,11 @@ fn a_projection_waits_for_memory_of_its_own() {
         (told["flags"] == "memory").then_some(told)
     });
     assert_eq!((&*told["state"], &*told["is_ready"]), ("blocked_memory", "0"), "{told:?}");
-    assert_eq!(told["last_error"], "max_memory of 512000 bytes is used up");
+    assert_eq!(told["last_error"], "max_memory of 1048576 bytes is used up");
     assert_eq!((pond.get("/healthz").status, pond.get("/readyz").status), (200, 503));
     assert!(dump(&mut conn, "p:").len() < COUNT as usize / 3);
+    // What the client had fetched is given up.
+    until("nothing is queued", || (info(&mut conn, "p")["queue_bytes"] == "0").then_some(()));
     // It hears what it is asked.
     conn.cmd("PROJECTION.PAUSE p");
     until("it is paused", || (info(&mut conn, "p")["state"] == "paused").then_some(()));
@@ -72,7 +74,7 @@ fn updates_take_no_memory_for_good() {
     kafka.ask(json!({
         "op": "send_many", "topic": topic, "count": 5000, "keys": 100, "value_size": [10, 2000], "tombstones": 0.2, "seed": 1,
     }));
-    let pond = Pond::start(&kafka.config(&projection("p", &[&topic], "limits: { max_memory: 1mb }")));
+    let pond = Pond::start(&kafka.config(&projection("p", &[&topic], "limits: { max_memory: 1mb, max_record: 10kb }")));
     let mut conn = pond.ready(&["p"]);
     let expected = kafka.fold(&topic, false).into_iter().map(|(key, value)| (key, held(value.as_str().unwrap())));
     assert_eq!(dump(&mut conn, "p:"), expected.collect());
