@@ -118,8 +118,8 @@ pub struct PartitionBoard {
     pub partition: i32,
     /// Its state by name.
     pub state: &'static str,
-    /// It waits for a record to be skipped, or for a schema.
-    pub is_blocked: bool,
+    /// It waits for the record there to be skipped, or for its schema.
+    pub blocked_at: Option<i64>,
     /// Somebody paused it.
     pub is_paused: bool,
     /// The first offset not applied.
@@ -130,10 +130,8 @@ pub struct PartitionBoard {
     pub lag: i64,
     /// For how long it may lack something, ms; `None` before it was at its end once.
     pub lag_ms: Option<u64>,
-    /// The end of what open transactions do not hide; -1 = not known.
-    pub stable_end: i64,
-    /// Bytes that were fetched and are not applied yet.
-    pub queue_bytes: u64,
+    /// The end of what open transactions do not hide; `None` = not known.
+    pub stable_end: Option<i64>,
 }
 
 /// A record that could not be read.

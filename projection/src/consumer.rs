@@ -240,13 +240,18 @@ impl Kafka {
         // SAFETY: the event is alive; its text lives as long.
         let text = unsafe { CStr::from_ptr(sys::rd_kafka_event_stats(event.0.as_ptr())) };
         let Ok(told) = serde_json::from_slice::<Statistics>(text.to_bytes()) else { return };
+        let mut queued_bytes = 0;
         for (topic, name) in self.topics.iter().enumerate() {
             let Some(found) = told.topics.get(name) else { continue };
             for (partition, found) in found.partitions.iter().filter(|(partition, _)| **partition >= 0) {
-                let (stable_end, queued_bytes) = (found.ls_offset.max(-1), found.fetchq_size);
-                tell(Event::Fetching { topic, partition: *partition, stable_end, queued_bytes });
+                // There is one queue for all partitions, and each tells the size of that.
+                queued_bytes = found.fetchq_size.max(queued_bytes);
+                if found.ls_offset >= 0 {
+                    tell(Event::StableEnd { topic, partition: *partition, offset: found.ls_offset });
+                }
             }
         }
+        tell(Event::Queued(queued_bytes));
     }
 
     /// Topic, partition and offset of an error event, if it is about one.

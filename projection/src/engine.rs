@@ -22,7 +22,7 @@ use crate::errors::{Class, Poison, Ring};
 use crate::mapping::{Bad, Mapping};
 use crate::schema::{SchemaId, Schemas};
 use crate::source::{Event, Letter, RawRecord, Trouble};
-use crate::state::{Blocked, Fetching, Partition};
+use crate::state::{Blocked, Partition};
 pub use batch::{About, Batch, Fields, Mutation, Op};
 pub use held::{Held, Hold};
 use memory::{Graves, Index};
@@ -56,7 +56,8 @@ pub enum Wish {
     Look,
     /// Write a record to the dead letters; [`Engine::letter_written`] is to be told.
     Letter(Box<Letter>),
-    /// What [waited](Held) for the end of a rebuild is to be applied, and entries of earlier generations are to be dropped.
+    /// What [waited](Held) for the end of a rebuild is to be applied ([`Engine::released`]), and entries of earlier generations
+    /// are to be dropped ([`Engine::swept`]).
     Sweep(u8),
     /// Readers of a key are to get errors: its last record cannot be read.
     Poison(Box<[u8]>),
@@ -95,6 +96,19 @@ struct Topic {
     retention_ms: Option<u64>,
 }
 
+/// How far reading all anew is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rebuild {
+    /// None is under way.
+    None,
+    /// What is in the logs is read.
+    Reads,
+    /// All was read: what waited for that is applied.
+    Releases,
+    /// Entries that did not come again are dropped.
+    Drops,
+}
+
 /// See the module's text.
 pub struct Engine {
     config: Projection,
@@ -110,12 +124,9 @@ pub struct Engine {
     ring: Ring,
     counts: Counts,
     generation: u8,
-    /// A rebuild is under way, and is to end with a sweep.
-    sweep_due: bool,
+    rebuild: Rebuild,
     /// It was asked for as a shadow.
     is_shadow: bool,
-    /// It has ended, and entries of before are being dropped.
-    is_sweeping: bool,
     held: Held,
     index: Index,
     graves: Graves,
@@ -133,6 +144,8 @@ pub struct Engine {
     connected: bool,
     /// There is no memory for more.
     is_starved: bool,
+    /// Bytes that the source had fetched and not told when it last said so.
+    queued_bytes: u64,
     last_error: String,
     /// Something of a log is gone that was not read: all is to be read anew once the topics were looked at.
     lost: Vec<At>,
@@ -162,9 +175,8 @@ impl Engine {
             ring: Ring::new(config.errors.ring),
             counts: Counts::default(),
             generation: 0,
-            sweep_due: false,
+            rebuild: Rebuild::None,
             is_shadow: false,
-            is_sweeping: false,
             held: Held::default(),
             index: Index::default(),
             graves: Graves::default(),
@@ -177,6 +189,7 @@ impl Engine {
             silence: silence::Silence::default(),
             connected: false,
             is_starved: false,
+            queued_bytes: 0,
             last_error: String::new(),
             lost: Vec::new(),
             was_complete: false,
@@ -258,11 +271,12 @@ impl Engine {
                     partition.at_end = true;
                 }
             }
-            Event::Fetching { topic, partition, stable_end, queued_bytes } => {
+            Event::StableEnd { topic, partition, offset } => {
                 if let Some(partition) = self.partitions.get_mut(&(topic, partition)) {
-                    partition.fetching = Fetching { stable_end, queued_bytes };
+                    partition.stable_end = Some(offset);
                 }
             }
+            Event::Queued(bytes) => self.queued_bytes = bytes,
             Event::Trouble(trouble, text) => self.trouble(trouble, text, wall_ms),
         }
     }
@@ -405,9 +419,18 @@ impl Engine {
         self.held.bytes() + self.index.bytes() + self.graves.bytes()
     }
 
+    /// What waited for the end of a rebuild was applied.
+    pub fn released(&mut self) {
+        if self.rebuild == Rebuild::Releases {
+            (self.rebuild, self.is_shadow) = (Rebuild::Drops, false);
+        }
+    }
+
     /// Entries of earlier generations were dropped.
     pub fn swept(&mut self) {
-        self.is_sweeping = false;
+        if self.rebuild == Rebuild::Drops {
+            self.rebuild = Rebuild::None;
+        }
     }
 
     /// There is no memory for more, or is again: nothing is read meanwhile, and what was read grows old. To be told again and
@@ -416,8 +439,8 @@ impl Engine {
         let was_starved = core::mem::replace(&mut self.is_starved, reason.is_some());
         if was_starved != self.is_starved {
             for (at, partition) in self.partitions.iter_mut().filter(|(_, partition)| partition.goes_on()) {
-                // It is assigned where it stands: what comes until then comes from before.
-                partition.awaited = true;
+                // It is assigned where it stands: what comes until then comes from before, and being at the end means nothing.
+                (partition.awaited, partition.at_end, partition.pinned_ms) = (true, false, None);
                 self.wishes.push(if was_starved { Wish::Resume(*at, partition.next) } else { Wish::Pause(*at) });
             }
         }
@@ -439,7 +462,8 @@ impl Engine {
         batch.clear();
         self.batch = batch;
         self.now_ms = now_ms;
-        if !self.sweep_due {
+        let is_rebuilding = self.rebuild == Rebuild::Reads;
+        if !is_rebuilding {
             self.counts.conflicts += conflicts;
         }
         let ready = &self.config.ready;
@@ -450,12 +474,12 @@ impl Engine {
         self.graves.expire(now_ms, self.config.conflict.tombstone_grace.as_millis() as u64);
         let is_complete = self.is_complete();
         let is_read = is_complete && self.partitions.values().all(|partition| !partition.rebuilding);
-        if is_read && (self.sweep_due || !self.was_complete) {
+        if is_read && (is_rebuilding || !self.was_complete) {
             self.completed_ms = now_ms;
         }
         self.was_complete |= is_complete;
-        if self.sweep_due && is_read {
-            (self.sweep_due, self.is_shadow, self.is_sweeping) = (false, false, true);
+        if is_rebuilding && is_read {
+            self.rebuild = Rebuild::Releases;
             self.index.forget_others(self.generation);
             self.wishes.push(Wish::Sweep(self.generation));
             // Once what waited is there to be read.
@@ -467,7 +491,7 @@ impl Engine {
     /// A shadow is made: readers see nothing of what is read.
     fn holds_all(&self) -> bool {
         let is_shadow = self.is_shadow || self.config.rebuild == RebuildMode::Shadow;
-        self.sweep_due && self.was_complete && is_shadow
+        matches!(self.rebuild, Rebuild::Reads | Rebuild::Releases) && self.was_complete && is_shadow
     }
 
     /// Every partition has caught up once.

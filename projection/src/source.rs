@@ -116,17 +116,17 @@ pub enum Event<'e> {
         /// The offset.
         offset: i64,
     },
-    /// How the source stands with a partition, from time to time.
-    Fetching {
+    /// The end of what open transactions do not hide, told from time to time.
+    StableEnd {
         /// The topic.
         topic: usize,
         /// Its partition.
         partition: i32,
-        /// The end of what transactions left open do not hide; negative if that is not known.
-        stable_end: i64,
-        /// Bytes that were fetched and are not told yet.
-        queued_bytes: u64,
+        /// The end.
+        offset: i64,
     },
+    /// Bytes that were fetched and are not told yet, told from time to time.
+    Queued(u64),
     /// Something went wrong.
     Trouble(Trouble, String),
 }

@@ -105,23 +105,8 @@ pub struct Partition {
     pub followed: bool,
     /// It lagged for so long that tombstones may have gone unread.
     pub is_behind_horizon: bool,
-    /// How the source stood with it last.
-    pub fetching: Fetching,
-}
-
-/// How a source stands with a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fetching {
-    /// The end of what transactions left open do not hide; negative if that is not known.
-    pub stable_end: i64,
-    /// Bytes that were fetched and are not read yet.
-    pub queued_bytes: u64,
-}
-
-impl Default for Fetching {
-    fn default() -> Self {
-        Self { stable_end: -1, queued_bytes: 0 }
-    }
+    /// The end of what open transactions do not hide, as last told.
+    pub stable_end: Option<i64>,
 }
 
 impl Partition {

@@ -212,7 +212,7 @@ impl Engine {
         if self.holds_all() {
             return Hold::Always;
         }
-        if !self.sweep_due || !self.was_complete {
+        if self.rebuild != super::Rebuild::Reads || !self.was_complete {
             return Hold::No;
         }
         let known = self.partitions.get(&(record.topic, record.partition));

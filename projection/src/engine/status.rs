@@ -1,7 +1,7 @@
 //! What is told of a projection.
 
-use super::{At, Counts, Engine};
-use crate::state::{Fetching, Partition, State};
+use super::{At, Counts, Engine, Rebuild};
+use crate::state::{Partition, State};
 
 /// One partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,8 +10,10 @@ pub struct PartitionStatus {
     pub at: At,
     /// Its state.
     pub state: State,
-    /// The first offset not applied.
+    /// The first offset not applied, as readers see it.
     pub applied: i64,
+    /// The first offset not read: of what blocks it, if something does.
+    pub next: i64,
     /// First offset of the log, and its end, as last seen.
     pub log: (i64, i64),
     /// Records it is behind.
@@ -20,8 +22,8 @@ pub struct PartitionStatus {
     pub lag_ms: Option<u64>,
     /// It was served before an open transaction ended.
     pub pinned: bool,
-    /// How the source stands with it.
-    pub fetching: Fetching,
+    /// The end of what open transactions do not hide.
+    pub stable_end: Option<i64>,
 }
 
 /// A projection at a moment.
@@ -57,19 +59,21 @@ impl Engine {
     fn status_of(&self, at: At, partition: &Partition, now_ms: u64) -> PartitionStatus {
         let holds_all = self.holds_all();
         let state = match partition.state(self.connected) {
-            State::Live if self.is_sweeping => State::Rebuilding,
             state if self.is_starved && state != State::Paused => state.max(State::BlockedMemory),
+            State::Live if matches!(self.rebuild, Rebuild::Releases | Rebuild::Drops) => State::Rebuilding,
             state => state,
         };
+        let shown = if holds_all { partition.applied.min(partition.was_applied) } else { partition.applied };
         PartitionStatus {
             at,
             state,
-            applied: if holds_all { partition.applied.min(partition.was_applied) } else { partition.applied },
+            applied: shown,
+            next: partition.next,
             log: partition.log,
-            lag: partition.lag(),
+            lag: if holds_all { (partition.log.1 - shown).max(0) } else { partition.lag() },
             lag_ms: partition.lag_ms(now_ms, self.connected && !holds_all && !self.is_starved),
             pinned: partition.live && partition.pinned_ms.is_some(),
-            fetching: partition.fetching,
+            stable_end: partition.stable_end,
         }
     }
 
@@ -123,7 +127,7 @@ impl Engine {
                 ("index_bytes", self.index.bytes() as u64),
                 ("deleted_versions", self.graves.len() as u64),
                 ("poisoned_keys", self.poisoned.len() as u64),
-                ("queue_bytes", states.values().map(|partition| partition.fetching.queued_bytes).sum()),
+                ("queue_bytes", self.queued_bytes),
             ],
             flags: flags.into_iter().filter_map(|(holds, word)| holds.then_some(word)).collect(),
             last_error: self.last_error.clone(),

@@ -1,7 +1,7 @@
 //! Topics as they were found: where reading begins, and when all is read anew.
 
 use super::memory::Graves;
-use super::{At, Engine, Wish};
+use super::{At, Engine, Rebuild, Wish};
 use crate::config::Start;
 use crate::source::FoundTopic;
 use crate::state::Partition;
@@ -119,10 +119,15 @@ impl Engine {
 
     /// Reads everything anew; entries that do not come again are dropped at its end.
     pub(super) fn rebuild(&mut self) {
-        let (holds_all, mut starts) = (self.holds_all(), Vec::new());
+        self.read_anew(self.is_shadow);
+    }
+
+    fn read_anew(&mut self, is_shadow: bool) {
+        let (held_all, mut starts) = (self.holds_all(), Vec::new());
+        self.is_shadow = is_shadow;
         self.generation = self.generation.wrapping_add(1);
         self.counts.rebuilds += 1;
-        (self.sweep_due, self.is_sweeping) = (true, false);
+        self.rebuild = Rebuild::Reads;
         // What waited comes again, and the end that it waited for is not this one's.
         self.held.clear();
         self.wishes.retain(|wish| !matches!(wish, Wish::Sweep(_)));
@@ -130,7 +135,7 @@ impl Engine {
         for (at, partition) in &mut self.partitions {
             let (low, high) = partition.log;
             let start = partition.start.clamp(low, high);
-            if holds_all {
+            if held_all {
                 // Nobody saw what was read since.
                 partition.applied = partition.applied.min(partition.was_applied);
             }
@@ -150,8 +155,7 @@ impl Engine {
 
     /// Reads everything anew, as told by hand. `mode`: other than configured.
     pub fn rebuild_all(&mut self, is_shadow: bool) {
-        self.is_shadow = is_shadow;
-        self.rebuild();
+        self.read_anew(is_shadow);
         self.wishes.push(Wish::Look);
     }
 
@@ -168,7 +172,7 @@ impl Engine {
 
     /// Goes on at another offset of a partition: what lies between is not read, or once more. The error says why not.
     pub fn seek(&mut self, at: At, offset: i64) -> Result<(), String> {
-        let is_rebuilding = self.sweep_due;
+        let is_rebuilding = self.rebuild == Rebuild::Reads;
         let partition = self.partitions.get_mut(&at).ok_or("no such partition")?;
         if is_rebuilding {
             return Err("all is being read anew: what a seek passes over would be dropped".to_owned());
@@ -206,7 +210,7 @@ impl Engine {
         }
         let took_ms = self.completed_ms.saturating_sub(self.rebuilt_ms);
         let rest_ms = MIN_REST_MS.max(10 * took_ms);
-        if is_due && !self.sweep_due && now_ms.saturating_sub(self.completed_ms) >= rest_ms {
+        if is_due && self.rebuild != Rebuild::Reads && now_ms.saturating_sub(self.completed_ms) >= rest_ms {
             self.last_error = "it lagged for longer than the topic keeps tombstones: all is read anew".to_owned();
             self.rebuild();
             self.wishes.push(Wish::Look);

@@ -83,14 +83,13 @@ pub fn of(engine: &mut Engine, topics: &[Arc<str>], errors: &mut ShownErrors, no
         topic: Arc::clone(&topics[partition.at.0]),
         partition: partition.at.1,
         state: partition.state.name(),
-        is_blocked: matches!(partition.state, State::BlockedPoison | State::BlockedSchema),
+        blocked_at: matches!(partition.state, State::BlockedPoison | State::BlockedSchema).then_some(partition.next),
         is_paused: partition.state == State::Paused,
         applied: partition.applied,
         log: partition.log,
         lag: partition.lag,
         lag_ms: partition.lag_ms,
-        stable_end: partition.fetching.stable_end,
-        queue_bytes: partition.fetching.queued_bytes,
+        stable_end: partition.stable_end,
     });
     let counts = &status.counts;
     let counts = vec![

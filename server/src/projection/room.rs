@@ -91,6 +91,10 @@ impl Room {
     /// Entries grew by so much.
     pub fn book(&mut self, grown_bytes: i64) {
         self.entry_bytes = self.entry_bytes.saturating_add_signed(grown_bytes);
+        if let Some(count) = &mut self.count {
+            // Where it lies the count may have been already: too much at worst.
+            count.bytes += grown_bytes.max(0) as u64;
+        }
     }
 
     /// Whether a count is under way.
@@ -98,9 +102,9 @@ impl Room {
         self.count.is_some()
     }
 
-    /// Whether there is room for a batch more beside the bytes that are remembered and no entries.
-    pub fn find(&mut self, beside_bytes: usize, mut among: Counted<'_>) -> Found {
-        let more_bytes = self.batch_bytes(among.store);
+    /// Whether there is room for so many batches more beside the bytes that are remembered and no entries.
+    pub fn find(&mut self, batches: usize, beside_bytes: usize, mut among: Counted<'_>) -> Found {
+        let more_bytes = batches * self.batch_bytes(among.store);
         let others = (more_bytes + beside_bytes) as u64;
         if !self.fits(others) {
             if self.count.is_none() && among.cx.steady_ms < self.counts_from_ms {
@@ -173,7 +177,7 @@ mod tests {
             let cx = Cx { steady_ms, ..Cx::at(1000) };
             loop {
                 let among = Counted { store, participant: &mut participant, projection: &board, cx };
-                match room.find(0, among) {
+                match room.find(1, 0, among) {
                     Found::Counting => {}
                     found => return found,
                 }

@@ -22,12 +22,15 @@ use storage::{Cx, KeyHash, Millis, Participant, Position};
 
 /// Longest wait for something to read, while others may ask.
 const IDLE: Duration = Duration::from_millis(10);
-/// Changes gathered before they are applied.
+/// Events told before what they change is applied.
 const BATCH_OPS: usize = 4096;
+/// Batches that there is to be room for before reading goes on where there was none.
+const BATCHES_AFTER_WAIT: usize = 4;
 /// Changes applied between two looks at the clock.
 const OPS_PER_LOOK: usize = 16;
-/// Time between two showings of the board while there is always more to read, ms.
+/// Time between two showings of the board while there is always more to read, and while there is nothing, ms.
 const SHOW_MS: u64 = 20;
+const SHOW_IDLE_MS: u64 = 1000;
 /// Between two tries to assign a partition, ms.
 const ASSIGN_PAUSE_MS: u64 = 500;
 /// Keys looked at in one step of a sweep.
@@ -154,15 +157,23 @@ impl<S: Source> Runner<S> {
             if let Some((generation, from)) = self.sweep {
                 self.sweep_on(generation, from);
             }
-            let now_ms = self.now_ms();
-            let is_due = now_ms.saturating_sub(self.shown_ms) >= SHOW_MS;
-            if self.is_dirty && (!read || is_due) || now_ms.saturating_sub(self.shown_ms) >= 1000 {
-                let board = self.board(now_ms);
-                self.parts.board.show(board);
-                (self.shown_ms, self.is_dirty) = (now_ms, false);
+            if self.show_if_due(self.is_dirty && !read) {
                 self.charge();
             }
         }
+    }
+
+    /// Shows how it stands, at once or from time to time; whether it did.
+    fn show_if_due(&mut self, is_due: bool) -> bool {
+        let now_ms = self.now_ms();
+        let pause_ms = if self.is_dirty { SHOW_MS } else { SHOW_IDLE_MS };
+        let is_due = is_due || now_ms.saturating_sub(self.shown_ms) >= pause_ms;
+        if is_due {
+            let board = self.board(now_ms);
+            self.parts.board.show(board);
+            (self.shown_ms, self.is_dirty) = (now_ms, false);
+        }
+        is_due
     }
 
     fn now_ms(&self) -> u64 {
@@ -386,14 +397,16 @@ impl<S: Source> Runner<S> {
         }
         self.is_dirty = true;
         let begun = self.parts.clock.ticks();
-        // Nothing is asked of memory for an end alone.
-        let has_room = self.engine.gathered() == 0 || self.has_room();
         let batch_bytes = self.room.batch_bytes(&self.parts.shared.store);
-        let is_full = |engine: &Engine| {
-            let bytes = engine.gathered_bytes() + engine.gathered() * Room::ENTRY_BYTES;
-            engine.gathered() >= BATCH_OPS || bytes >= batch_bytes
-        };
-        while has_room && !is_full(&self.engine) {
+        let bytes = |engine: &Engine| engine.gathered_bytes() + engine.gathered() * Room::ENTRY_BYTES;
+        let mut is_first = true;
+        // Events are counted, not changes: filters may leave few of them.
+        for _ in 0..BATCH_OPS {
+            // Nothing is asked of memory for ends alone.
+            let is_asked = self.engine.gathered() > 0 && core::mem::take(&mut is_first);
+            if is_asked && !self.has_room(1) || bytes(&self.engine) >= batch_bytes {
+                break;
+            }
             let engine = &mut self.engine;
             let mut tell = |event: Event<'_>| engine.tell(event, now_ms, wall_ms);
             if !self.parts.source.poll(Duration::ZERO, &mut tell) {
@@ -418,20 +431,21 @@ impl<S: Source> Runner<S> {
                 break;
             }
         }
-        let has_room = self.has_room();
-        if self.engine.is_starved() && !self.room.is_counting() {
+        // For more than one: each end of the wait has what was queued fetched anew.
+        let has_room = self.has_room(BATCHES_AFTER_WAIT);
+        if self.engine.is_starved() && !self.room.is_counting() && self.sweep.is_none() {
             thread::sleep(Room::WAIT);
         }
         has_room
     }
 
-    /// Whether there is memory for another batch.
-    fn has_room(&mut self) -> bool {
+    /// Whether there is memory for so many batches.
+    fn has_room(&mut self, batches: usize) -> bool {
         let (cx, now_ms) = (cx(&self.parts), self.now_ms());
         let (store, projection) = (&self.parts.shared.store, &*self.parts.board);
         let among = Counted { store, participant: &mut self.participant, projection, cx };
         let was_starved = self.engine.is_starved();
-        match self.room.find(self.engine.remembered_bytes(), among) {
+        match self.room.find(batches, self.engine.remembered_bytes(), among) {
             Found::Room => self.engine.set_starved(None, now_ms),
             Found::Counting => return false,
             Found::None(reason) => {
@@ -456,12 +470,17 @@ impl<S: Source> Runner<S> {
 
     /// Applies what waited for the end of a rebuild. What that took is the store's then, batch by batch.
     fn release(&mut self) {
+        self.charge();
         let held = core::mem::take(self.engine.held());
         for (batch, kept_bytes) in held.into_batches(self.room.batch_bytes(&self.parts.shared.store)) {
             self.apply_batch(&batch);
             self.parts.shared.store.memory().charge_outside(-(kept_bytes as i64));
             self.charged_bytes -= kept_bytes as i64;
+            // It goes on growing old meanwhile.
+            self.is_dirty = true;
+            self.show_if_due(false);
         }
+        self.engine.released();
         self.charge();
     }
 

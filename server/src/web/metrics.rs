@@ -122,7 +122,7 @@ fn projections(all: &[Arc<Projection>], text: &mut Text) {
             text.of("projection_poison_total", &format!("projection=\"{projection}\",class=\"{class}\""), count);
         }
     }
-    let of_partitions: [Gauge<PartitionBoard, i64>; 8] = [
+    let of_partitions: [Gauge<PartitionBoard, i64>; 7] = [
         ("projection_partition_lag_milliseconds", "For how long it may lack something; -1 = not known.", |partition| {
             partition.lag_ms.map_or(-1, |ms| ms as i64)
         }),
@@ -132,14 +132,11 @@ fn projections(all: &[Arc<Projection>], text: &mut Text) {
         (
             "projection_partition_stable_end",
             "The end of what open transactions do not hide; -1 = not known.",
-            |partition| partition.stable_end,
+            |partition| partition.stable_end.unwrap_or(-1),
         ),
-        ("projection_partition_queue_bytes", "Bytes that were fetched and are not applied yet.", |partition| {
-            partition.queue_bytes as i64
-        }),
         ("projection_partition_lag_records", "Records it is behind.", |partition| partition.lag),
         ("projection_partition_blocked", "Whether it waits for a schema or for a record to be skipped.", |partition| {
-            partition.is_blocked.into()
+            partition.blocked_at.is_some().into()
         }),
     ];
     for (name, help, value) in of_partitions {

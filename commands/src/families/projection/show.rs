@@ -88,7 +88,7 @@ pub(super) fn info(call: &mut Call<'_, '_>) -> Result<(), Error> {
         reply.bulk_str("partitions");
         reply.array(board.partitions.len());
         for partition in &board.partitions {
-            reply.map(10);
+            reply.map(9);
             pair(reply, "topic", &partition.topic);
             number(reply, "partition", partition.partition.into());
             pair(reply, "state", partition.state);
@@ -97,8 +97,7 @@ pub(super) fn info(call: &mut Call<'_, '_>) -> Result<(), Error> {
             number(reply, "log_end", partition.log.1);
             number(reply, "lag", partition.lag);
             number(reply, "lag_ms", partition.lag_ms.map_or(-1, |ms| ms as i64));
-            number(reply, "stable_end", partition.stable_end);
-            number(reply, "queue_bytes", partition.queue_bytes as i64);
+            number(reply, "stable_end", partition.stable_end.unwrap_or(-1));
         }
     }
     Ok(())
@@ -165,7 +164,7 @@ pub(super) fn skip(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let projection = named(call)?;
     let board = projection.board();
     let (partition, offset) = (find_partition(&board, call.args.at(2))?, call.integer(3)?);
-    let is_it = partition.is_blocked && partition.applied == offset;
+    let is_it = partition.blocked_at == Some(offset);
     if is_it {
         projection.ask(Asked::Skip(partition.topic.to_string(), partition.partition, offset))?;
     }

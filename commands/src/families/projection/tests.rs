@@ -12,14 +12,13 @@ fn partition(topic: &str, partition: i32, applied: i64) -> PartitionBoard {
         topic: topic.into(),
         partition,
         state: "catchup",
-        is_blocked: false,
+        blocked_at: None,
         is_paused: false,
         applied,
         log: (0, 10),
         lag: 10 - applied,
         lag_ms: None,
-        stable_end: 10,
-        queue_bytes: 0,
+        stable_end: None,
     }
 }
 
@@ -195,7 +194,7 @@ fn keys_tell_where_they_come_from() {
 fn runners_are_asked() {
     let (mut t, users) = kit();
     let mut board = loading();
-    board.partitions[1].is_blocked = true;
+    board.partitions[1].blocked_at = Some(4);
     board.errors = (0..3)
         .map(|offset| ErrorLine {
             class: "decode",

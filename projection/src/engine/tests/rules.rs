@@ -90,6 +90,50 @@ fn a_rebuild_mends_what_was_missing() {
     }
 }
 
+/// One rebuild after the other, of either kind, while one partition keeps them from their end: nothing that was shown comes back
+/// older, and no offset counts as applied whose record nobody can see.
+#[test]
+fn rebuilds_of_both_kinds_in_turn() {
+    for kinds in [[false, true, false], [true, false, true], [true, true, false], [false, false, false]] {
+        let mut run = Run::new(json!({}));
+        run.engine.found(0, &found("a", &[(0, 2), (0, 1)]));
+        let log = [("x", Some("1")), ("y", Some("1")), ("k", Some("1")), ("k", None), ("n", Some("1"))];
+        let read = |run: &mut Run, offsets: core::ops::Range<usize>| {
+            for offset in offsets {
+                run.tell(record(0, offset as i64, log[offset].0, log[offset].1));
+                run.apply();
+                let shown = run.engine.status(0).partitions[0].applied;
+                let dump = run.dump();
+                assert!(shown < 4 || !dump.contains_key("u:k"), "{kinds:?}: {offset}: {shown}: {dump:?}");
+                assert!(shown < 5 || dump.contains_key("u:n"), "{kinds:?}: {offset}: {shown}: {dump:?}");
+            }
+        };
+        read(&mut run, 0..2);
+        run.tell(record(1, 0, "other", Some("1")));
+        run.apply();
+        assert_eq!(run.state(), State::Live);
+        run.engine.found(0, &found("a", &[(0, 5), (0, 1)]));
+        let mut most = 0;
+        for is_shadow in kinds {
+            run.engine.rebuild_all(is_shadow);
+            run.engine.found(0, &found("a", &[(0, 5), (0, 1)]));
+            let was_there = run.dump().contains_key("u:k");
+            for to in 1..=5 {
+                read(&mut run, to - 1..to);
+                most = most.max(run.engine.status(0).partitions[0].applied);
+                assert!(most < 4 || was_there || !run.dump().contains_key("u:k"), "{kinds:?}: it came back");
+            }
+        }
+        run.tell(end(0, 5));
+        run.tell(record(1, 0, "other", Some("1")));
+        run.tell(end(1, 1));
+        run.apply();
+        let all = [("u:n", "1"), ("u:other", "1"), ("u:x", "1"), ("u:y", "1")];
+        assert_eq!((run.dump(), run.state()), (entries(&all), State::Live), "{kinds:?}");
+        assert_eq!(run.engine.status(0).partitions[0].applied, 5);
+    }
+}
+
 /// A rebuild that begins just when the one before has ended, before what waited was applied, loses nothing.
 #[test]
 fn one_rebuild_right_after_the_other() {
