@@ -223,10 +223,19 @@ fn again(test: &str, [stop, start]: [&'static str; 2], stopped_ms: u64) {
             is_anew.is_empty() && rebuilds.iter().all(|count| *count == 0),
             "round {round}: {rebuilds:?} {is_anew:?}"
         );
-        // By a client that was not there meanwhile: those of others forget their brokers as well.
+        // By a client that was not there meanwhile: those of others forget their brokers as well, and so may this one.
+        let mut attempt = 0;
         let mut send = |topic: &str, partition: u32| {
-            let about = json!({"partition": partition, "config": {"client.id": format!("round-{round}")}});
-            kafka.send_with(topic, "k", "v", about).1
+            loop {
+                let answer = kafka.try_ask(json!({
+                    "op": "send", "topic": topic, "partition": partition, "key": "k", "value": "v",
+                    "config": {"client.id": format!("round-{round}-{attempt}")}}));
+                match answer["offset"].as_i64() {
+                    Some(offset) if answer["ok"] == true => break offset,
+                    _ => assert!(attempt < 3, "{answer}"),
+                }
+                attempt += 1;
+            }
         };
         let narrow: Vec<_> = topics.iter().map(|topic| (format!("{topic}/0"), send(topic, 0))).collect();
         let wide: Vec<_> = (0..PARTITIONS).map(|partition| (partition.to_string(), send(&wide, partition))).collect();
