@@ -15,7 +15,7 @@ pub use probe::{Looked, Probe, Want};
 pub use writer::{Outcome, Tell, Writer};
 
 use crate::config::Cluster;
-use crate::source::{Event, Header, Headers, RawRecord, Seek, Source, Trouble};
+use crate::source::{Event, Gather, Header, Headers, RawRecord, Source, Trouble};
 use core::cell::OnceCell;
 use core::ffi::{CStr, c_void};
 use core::marker::PhantomData;
@@ -208,7 +208,7 @@ impl Kafka {
                 time_ms,
                 key: bytes(told.key, told.key_len),
                 value: bytes(told.payload, told.len),
-                headers: Headers::Sought(&headers),
+                headers: Headers::Lazy(&headers),
             }));
         }
     }
@@ -301,8 +301,8 @@ impl<'e> OfMessage<'e> {
     }
 }
 
-impl Seek for OfMessage<'_> {
-    fn found(&self) -> &[Header<'_>] {
+impl Gather for OfMessage<'_> {
+    fn gathered(&self) -> &[Header<'_>] {
         self.found.get_or_init(|| self.find())
     }
 }

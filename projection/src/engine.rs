@@ -9,17 +9,19 @@
 mod batch;
 mod held;
 mod memory;
+mod poison;
 mod reading;
 mod schemas;
 mod silence;
 mod status;
+mod stops;
 #[cfg(test)]
 mod tests;
 mod topics;
 
 use crate::config::{OnStale, Pinned, Policy, Projection, RebuildMode};
-use crate::errors::{Class, Poison, Ring};
-use crate::mapping::{Bad, Mapping};
+use crate::errors::{Class, Ring};
+use crate::mapping::Mapping;
 use crate::schema::{SchemaId, Schemas};
 use crate::source::{Event, Letter, RawRecord, Trouble};
 use crate::state::{Blocked, Partition};
@@ -216,42 +218,6 @@ impl Engine {
         wishes
     }
 
-    /// Pauses partitions or lets them go on; all, or one. Gives how many changed.
-    pub fn set_paused(&mut self, which: Option<At>, paused: bool) -> usize {
-        let mut changed = 0;
-        for (at, partition) in &mut self.partitions {
-            if which.is_none_or(|which| which == *at) && partition.paused != paused {
-                partition.paused = paused;
-                changed += 1;
-                if partition.blocked.is_none() && !self.is_starved {
-                    self.wishes.push(if paused { Wish::Pause(*at) } else { Wish::Resume(*at, partition.next) });
-                }
-            }
-        }
-        changed
-    }
-
-    /// Passes over the record that blocks a partition, if it is the one at that offset.
-    pub fn skip(&mut self, at: At, offset: i64) -> bool {
-        let Some(partition) = self.partitions.get_mut(&at) else { return false };
-        if partition.blocked.is_none() || partition.next != offset {
-            return false;
-        }
-        partition.next = offset + 1;
-        self.counts.skipped += 1;
-        self.unblock(at);
-        true
-    }
-
-    fn unblock(&mut self, at: At) {
-        let Some(partition) = self.partitions.get_mut(&at) else { return };
-        partition.blocked = None;
-        partition.awaited = true;
-        if !partition.paused && !self.is_starved {
-            self.wishes.push(Wish::Resume(at, partition.next));
-        }
-    }
-
     /// Takes what the source tells.
     pub fn tell(&mut self, event: Event<'_>, now_ms: u64, wall_ms: u64) {
         match event {
@@ -372,28 +338,6 @@ impl Engine {
         }
     }
 
-    /// A dead letter was acknowledged: its record is passed over.
-    pub fn letter_written(&mut self, at: At, offset: i64) {
-        let is_it = self
-            .partitions
-            .get(&at)
-            .is_some_and(|partition| matches!(partition.blocked, Some(Blocked::Letter(_))) && partition.next == offset);
-        if is_it && self.skip(at, offset) {
-            self.counts.dead_letters += 1;
-        }
-    }
-
-    /// A dead letter could not be written.
-    pub fn letter_refused(&mut self, reason: String) {
-        self.last_error = format!("dead letter: {reason}");
-    }
-
-    fn note_poison(&mut self, at: At, offset: i64, (class, text): Bad, wall_ms: u64) {
-        self.last_error = format!("{}: {text}", class.name());
-        let topic = self.topics[at.0].name.to_string();
-        self.ring.push(Poison { class, topic, partition: at.1, offset, at_ms: wall_ms, text });
-    }
-
     /// Changes gathered so far.
     pub fn gathered(&self) -> usize {
         self.batch.len()
@@ -431,29 +375,6 @@ impl Engine {
         if self.rebuild == Rebuild::Drops {
             self.rebuild = Rebuild::None;
         }
-    }
-
-    /// There is no memory for more, or is again: nothing is read meanwhile, and what was read grows old. To be told again and
-    /// again while there is none; `reason` is why.
-    pub fn set_starved(&mut self, reason: Option<String>, now_ms: u64) {
-        let was_starved = core::mem::replace(&mut self.is_starved, reason.is_some());
-        if was_starved != self.is_starved {
-            for (at, partition) in self.partitions.iter_mut().filter(|(_, partition)| partition.goes_on()) {
-                // It is assigned where it stands: what comes until then comes from before, and being at the end means nothing.
-                (partition.awaited, partition.at_end, partition.pinned_ms) = (true, false, None);
-                self.wishes.push(if was_starved { Wish::Resume(*at, partition.next) } else { Wish::Pause(*at) });
-            }
-        }
-        if let Some(reason) = reason {
-            self.last_error = reason;
-            self.watch_horizon(now_ms);
-            self.graves.expire(now_ms, self.config.conflict.tombstone_grace.as_millis() as u64);
-        }
-    }
-
-    /// Whether nothing is read for want of memory.
-    pub fn is_starved(&self) -> bool {
-        self.is_starved
     }
 
     /// All that was told was applied. `conflicts`: entries that were written over those from elsewhere.

@@ -29,14 +29,14 @@ pub type Header<'r> = (&'r str, Option<&'r [u8]>);
 pub enum Headers<'r> {
     /// These.
     Known(&'r [Header<'r>]),
-    /// Those that are found when somebody asks.
-    Sought(&'r dyn Seek),
+    /// Those that are gathered when somebody asks.
+    Lazy(&'r dyn Gather),
 }
 
-/// Finds the headers of a record.
-pub trait Seek {
+/// Gathers the headers of a record.
+pub trait Gather {
     /// All of them, in order.
-    fn found(&self) -> &[Header<'_>];
+    fn gathered(&self) -> &[Header<'_>];
 }
 
 impl<'r> Headers<'r> {
@@ -44,7 +44,7 @@ impl<'r> Headers<'r> {
     pub fn all(self) -> &'r [Header<'r>] {
         match self {
             Self::Known(all) => all,
-            Self::Sought(seek) => seek.found(),
+            Self::Lazy(headers) => headers.gathered(),
         }
     }
 

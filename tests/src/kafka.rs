@@ -10,6 +10,7 @@
 //! | `ROUNDS=n` | how often servers are killed, where a test says so |
 
 use crate::conn::Conn;
+use crate::patience::Patience;
 use crate::reply::Reply;
 use crate::server::is_oracle;
 use serde_json::{Value, json};
@@ -18,22 +19,19 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Whatever is to happen by itself happens within this time: generous, for a debug build on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(40);
-/// Between two looks at something.
-pub const POLL: Duration = Duration::from_millis(10);
 
 /// Waits until there is something; panics with `what` after [`DEADLINE`].
 pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
+    let patience = Patience::of(DEADLINE);
     loop {
         if let Some(found) = found() {
             return found;
         }
-        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
-        std::thread::sleep(POLL);
+        assert!(patience.is_left(), "not within {DEADLINE:?}: {what}");
     }
 }
 
@@ -306,7 +304,7 @@ impl Kafka {
     /// Does one operation of produce.py; panics when it fails. On a busy machine the broker may be without a leader for a moment:
     /// what changes nothing then is done again.
     pub fn ask(&mut self, question: Value) -> Value {
-        let deadline = Instant::now() + DEADLINE;
+        let patience = Patience::of(DEADLINE);
         loop {
             let answer = self.try_ask(question.clone());
             if answer["ok"] == true {
@@ -314,8 +312,7 @@ impl Kafka {
             }
             let is_passing = PASSING.contains(&answer["kind"].as_str().unwrap_or_default());
             let changes_nothing = ["create_topic", "offsets", "fold", "read"].contains(&text(&question["op"]));
-            assert!(is_passing && changes_nothing && Instant::now() < deadline, "{question}: {answer}");
-            std::thread::sleep(POLL);
+            assert!(is_passing && changes_nothing && patience.is_left(), "{question}: {answer}");
         }
     }
 
@@ -401,7 +398,7 @@ impl Kafka {
     /// Waits until a projection has applied all that a topic holds at this moment (open transactions aside).
     pub fn settle(&mut self, conn: &mut Conn, projection: &str, topic: &str) {
         let ends = self.ends(topic);
-        let deadline = Instant::now() + DEADLINE;
+        let patience = Patience::of(DEADLINE);
         let is_settled = |conn: &mut Conn| {
             let offsets = fields(&conn.cmd(&format!("PROJECTION.OFFSETS {projection}")));
             let at = |number: usize| {
@@ -412,8 +409,7 @@ impl Kafka {
         };
         while !is_settled(conn) {
             let told = |conn: &mut Conn| conn.cmd(&format!("PROJECTION.INFO {projection} PARTITIONS"));
-            assert!(Instant::now() < deadline, "{topic} ends at {ends:?}, and after {DEADLINE:?}: {}", told(conn));
-            std::thread::sleep(POLL);
+            assert!(patience.is_left(), "{topic} ends at {ends:?}, and after {DEADLINE:?}: {}", told(conn));
         }
     }
 

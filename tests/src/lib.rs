@@ -12,6 +12,7 @@ pub mod conn;
 pub mod kafka;
 pub mod notation;
 pub mod origin;
+pub mod patience;
 pub mod reply;
 pub mod run;
 pub mod script;

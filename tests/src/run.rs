@@ -2,13 +2,14 @@
 
 use crate::conn::{Broken, Conn, Protocol};
 use crate::notation::{Expect, Vars};
+use crate::patience::Patience;
 use crate::reply::Reply;
 use crate::script::{Action, Script, Section, Slot};
 use crate::server::{Kind, Options, Server};
 use crate::words::{Word, request};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The version the expectations are written for; against a genuine Redis it stands for that server's own.
 const VERSION: &str = "7.2.4";
@@ -313,13 +314,12 @@ impl<'a> Run<'a> {
     }
 
     fn wait_expired(&mut self, key: &str, line: usize) -> Result<(), Stop> {
-        let deadline = Instant::now() + EXPIRY_DEADLINE;
+        let patience = Patience::of(EXPIRY_DEADLINE);
         while self.admin.command(&["EXISTS", key]) != Reply::Int(0) {
-            if Instant::now() > deadline {
+            if !patience.is_left() {
                 self.report(line, &format!("{key} is not gone after {EXPIRY_DEADLINE:?}"));
                 return Err(Stop);
             }
-            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! | `MILLPOND_ORACLE=HOST:PORT` | a server that already runs; tests that need flags of their own are left out, and say so |
 
 use crate::conn::Conn;
+use crate::patience::Patience;
 use crate::reply::Reply;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// From the start of the process to the first PONG.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
@@ -26,7 +27,6 @@ const READY_DEADLINE: Duration = Duration::from_secs(30);
 const EXIT_DEADLINE: Duration = Duration::from_secs(30);
 /// A chosen port can be taken by somebody else before the server binds it.
 const PORT_ATTEMPTS: u32 = 5;
-const POLL: Duration = Duration::from_millis(5);
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +184,7 @@ impl Server {
     }
 
     fn wait_until_ready(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + READY_DEADLINE;
+        let patience = Patience::of(READY_DEADLINE);
         let pid = self.pid();
         loop {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
@@ -203,10 +203,9 @@ impl Server {
                     Err(format!("the port is in use by process {answered:?}"))
                 };
             }
-            if Instant::now() > deadline {
+            if !patience.is_left() {
                 return Err(format!("the server is not ready after {READY_DEADLINE:?}:\n{}", self.output()));
             }
-            std::thread::sleep(POLL);
         }
     }
 
@@ -415,15 +414,14 @@ pub fn server_command() -> Command {
 
 /// Waits for a process to end by itself; `None` when it does not within the deadline.
 pub fn wait_for(child: &mut Child) -> Option<ExitStatus> {
-    let deadline = Instant::now() + EXIT_DEADLINE;
+    let patience = Patience::of(EXIT_DEADLINE);
     loop {
         if let Some(status) = child.try_wait().expect("the child is ours") {
             return Some(status);
         }
-        if Instant::now() > deadline {
+        if !patience.is_left() {
             return None;
         }
-        std::thread::sleep(POLL);
     }
 }
 

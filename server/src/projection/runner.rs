@@ -1,18 +1,19 @@
 //! The thread of one projection: source to engine to store, in slices, and back.
 
+mod applying;
+mod reading;
+
 use super::board::{self, ShownErrors};
 use super::letters::{Outbox, SendLetter};
 use super::look::TimeAsked;
 use super::registry::Wanted;
-use super::room::{Counted, Found, Room};
+use super::room::Room;
 use crate::clock::Clock;
 use crate::shared::Shared;
 use commands::projections::{Asked, Board, Projection, SeekTo, Times};
-use projection::apply::{Target, apply};
-use projection::config::OnOom;
-use projection::engine::{At, Batch, Engine, Wish};
+use projection::engine::{At, Engine, Wish};
 use projection::schema::{STACK_BYTES, SchemaError, SchemaId, SchemaText};
-use projection::source::{Event, FoundTopic, Source};
+use projection::source::{FoundTopic, Source};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -20,21 +21,11 @@ use std::thread;
 use std::time::Duration;
 use storage::{Cx, KeyHash, Millis, Participant, Position};
 
-/// Longest wait for something to read, while others may ask.
-const IDLE: Duration = Duration::from_millis(10);
-/// Events told before what they change is applied.
-const BATCH_OPS: usize = 4096;
-/// Batches that there is to be room for before reading goes on where there was none.
-const BATCHES_AFTER_WAIT: usize = 4;
-/// Changes applied between two looks at the clock.
-const OPS_PER_LOOK: usize = 16;
 /// Time between two showings of the board while there is always more to read, and while there is nothing, ms.
 const SHOW_MS: u64 = 20;
 const SHOW_IDLE_MS: u64 = 1000;
 /// Between two tries to assign a partition, ms.
 const ASSIGN_PAUSE_MS: u64 = 500;
-/// Keys looked at in one step of a sweep.
-const SWEEP_KEYS: usize = 256;
 
 /// What others tell the runner.
 pub enum Answer {
@@ -383,151 +374,6 @@ impl<S: Source> Runner<S> {
             Ok(()) => self.unassigned.clear(),
             Err(reason) => self.engine.not_found(false, reason),
         }
-    }
-
-    /// Reads what there is, up to a batch; whether there was anything.
-    fn read(&mut self) -> bool {
-        let (now_ms, wall_ms) = (self.now_ms(), self.parts.clock.now_ms());
-        let (engine, source) = (&mut self.engine, &mut self.parts.source);
-        let mut tell = |event: Event<'_>| engine.tell(event, now_ms, wall_ms);
-        let wait = if self.is_dirty || self.sweep.is_some() { Duration::ZERO } else { IDLE };
-        if !source.poll(wait, &mut tell) {
-            self.engine.ran_dry();
-            return false;
-        }
-        self.is_dirty = true;
-        let begun = self.parts.clock.ticks();
-        let batch_bytes = self.room.batch_bytes(&self.parts.shared.store);
-        let bytes = |engine: &Engine| engine.gathered_bytes() + engine.gathered() * Room::ENTRY_BYTES;
-        let mut is_first = true;
-        // Events are counted, not changes: filters may leave few of them.
-        for _ in 0..BATCH_OPS {
-            // Nothing is asked of memory for ends alone.
-            let is_asked = self.engine.gathered() > 0 && core::mem::take(&mut is_first);
-            if is_asked && !self.has_room(1) || bytes(&self.engine) >= batch_bytes {
-                break;
-            }
-            let engine = &mut self.engine;
-            let mut tell = |event: Event<'_>| engine.tell(event, now_ms, wall_ms);
-            if !self.parts.source.poll(Duration::ZERO, &mut tell) {
-                self.engine.ran_dry();
-                break;
-            }
-        }
-        self.read_times.note(self.parts.clock.ns_between(begun, self.parts.clock.ticks()));
-        true
-    }
-
-    /// Whether there is memory to read on; else hears what the source tells beside records, which would pile up, and waits a
-    /// little. What is not read meanwhile waits at the brokers.
-    fn may_read(&mut self) -> bool {
-        if !self.engine.is_starved() && !self.room.is_counting() {
-            return true;
-        }
-        let (now_ms, wall_ms) = (self.now_ms(), self.parts.clock.now_ms());
-        for _ in 0..if self.engine.is_starved() { BATCH_OPS } else { 0 } {
-            let engine = &mut self.engine;
-            if !self.parts.source.poll(Duration::ZERO, &mut |event| engine.tell(event, now_ms, wall_ms)) {
-                break;
-            }
-        }
-        // For more than one: each end of the wait has what was queued fetched anew.
-        let has_room = self.has_room(BATCHES_AFTER_WAIT);
-        if self.engine.is_starved() && !self.room.is_counting() && self.sweep.is_none() {
-            thread::sleep(Room::WAIT);
-        }
-        has_room
-    }
-
-    /// Whether there is memory for so many batches.
-    fn has_room(&mut self, batches: usize) -> bool {
-        let (cx, now_ms) = (cx(&self.parts), self.now_ms());
-        let (store, projection) = (&self.parts.shared.store, &*self.parts.board);
-        let among = Counted { store, participant: &mut self.participant, projection, cx };
-        let was_starved = self.engine.is_starved();
-        match self.room.find(batches, self.engine.remembered_bytes(), among) {
-            Found::Room => self.engine.set_starved(None, now_ms),
-            Found::Counting => return false,
-            Found::None(reason) => {
-                self.engine.set_starved(Some(reason), now_ms);
-                if self.engine.config().limits.on_oom == OnOom::Stop {
-                    self.engine.set_paused(None, true);
-                }
-            }
-        }
-        self.is_dirty |= self.engine.is_starved() != was_starved;
-        !self.engine.is_starved()
-    }
-
-    /// Applies what was gathered, and carries out what comes of it before anybody is shown how it stands.
-    fn apply(&mut self) {
-        let batch = self.engine.take();
-        let conflicts = self.apply_batch(&batch);
-        let now_ms = self.now_ms();
-        self.engine.applied(batch, conflicts, now_ms);
-        self.grant();
-    }
-
-    /// Applies what waited for the end of a rebuild. What that took is the store's then, batch by batch.
-    fn release(&mut self) {
-        self.charge();
-        let held = core::mem::take(self.engine.held());
-        for (batch, kept_bytes) in held.into_batches(self.room.batch_bytes(&self.parts.shared.store)) {
-            self.apply_batch(&batch);
-            self.parts.shared.store.memory().charge_outside(-(kept_bytes as i64));
-            self.charged_bytes -= kept_bytes as i64;
-            // It goes on growing old meanwhile.
-            self.is_dirty = true;
-            self.show_if_due(false);
-        }
-        self.engine.released();
-        self.charge();
-    }
-
-    /// Applies a batch in slices. Gives how many entries were written over those from elsewhere.
-    fn apply_batch(&mut self, batch: &Batch) -> u64 {
-        let (store, db, measures) = (&self.parts.shared.store, self.parts.board.db, self.room.books());
-        let slice = self.engine.config().limits.apply_slice;
-        let slice_ns = u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX);
-        self.hashes.clear();
-        let access = self.participant.batch();
-        self.hashes.extend(batch.iter().map(|op| access.hash(op.key)));
-        drop(access);
-        let (hashes, mut ops) = (&self.hashes, batch.iter().enumerate().peekable());
-        let mut conflicts = 0;
-        while ops.peek().is_some() {
-            let encode = commands::families::string::encode;
-            let target = Target { store, db, encode, cx: cx(&self.parts), measures };
-            let begun = self.parts.clock.ticks();
-            let mut access = self.participant.batch();
-            loop {
-                for (at, op) in ops.by_ref().take(OPS_PER_LOOK) {
-                    access.prefetch_ahead(at, |at| Some((db, *hashes.get(at)?)));
-                    let effect = apply(&mut access, &target, self.engine.held(), (hashes[at], &op));
-                    conflicts += effect.conflicts;
-                    self.room.book(effect.grown_bytes);
-                }
-                let spent = self.parts.clock.ns_between(begun, self.parts.clock.ticks());
-                if ops.peek().is_none() || spent >= slice_ns {
-                    self.apply_times.note(spent);
-                    break;
-                }
-            }
-        }
-        conflicts
-    }
-
-    /// Drops the next entries of earlier generations.
-    fn sweep_on(&mut self, generation: u8, from: Position) {
-        let cx = cx(&self.parts);
-        let (db, prefix) = (self.parts.board.db, &self.parts.board.prefix);
-        let mut access = self.participant.batch();
-        let (_, next) = access.drop_projected(db, prefix, Some(generation), (from, SWEEP_KEYS), &cx);
-        self.sweep = next.map(|next| (generation, next));
-        if self.sweep.is_none() {
-            self.engine.swept();
-        }
-        self.is_dirty = true;
     }
 }
 

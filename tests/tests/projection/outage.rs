@@ -1,7 +1,8 @@
 //! Brokers that are killed, hang, or are not there yet.
 
 use crate::pond::{self, Over, Pond, assert_same, count, dump, held, info};
-use millpond_tests::kafka::{self, DEADLINE, Kafka, POLL, Random, projection, until};
+use millpond_tests::kafka::{self, DEADLINE, Kafka, Random, projection, until};
+use millpond_tests::patience::{Patience, stand_back};
 use millpond_tests::{Conn, Reply};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -37,7 +38,7 @@ fn watch(conn: &mut Conn, is_over: &AtomicBool) -> Result<u64, String> {
         }
         rounds += 1;
         // Others have work to do: the broker that starts, first of all.
-        std::thread::sleep(POLL / 5);
+        stand_back();
     }
     Ok(rounds)
 }
@@ -207,7 +208,7 @@ fn again(test: &str, [stop, start]: [&'static str; 2], stopped_ms: u64) {
         wait(stopped_ms + random.below(1500));
         kafka.control(start);
         let mut is_anew = Vec::new();
-        let deadline = Instant::now() + DEADLINE;
+        let patience = Patience::of(DEADLINE);
         loop {
             let told: Vec<_> = names.iter().map(|name| info(&mut conn, name)).collect();
             is_anew.extend(told.iter().filter(|told| told["last_error"].contains("made anew")).cloned());
@@ -215,8 +216,7 @@ fn again(test: &str, [stop, start]: [&'static str; 2], stopped_ms: u64) {
             if stuck.is_empty() {
                 break;
             }
-            assert!(Instant::now() < deadline, "round {round}: these do not go on: {stuck:#?}");
-            std::thread::sleep(POLL);
+            assert!(patience.is_left(), "round {round}: these do not go on: {stuck:#?}");
         }
         let rebuilds: Vec<i64> = names.iter().map(|name| count(&mut conn, name, "rebuilds")).collect();
         assert!(

@@ -1,6 +1,7 @@
 //! Servers that follow topics, as tests see them: over RESP, over HTTP, all of their keys.
 
-use millpond_tests::kafka::{DEADLINE, POLL, fields, until};
+use millpond_tests::kafka::{DEADLINE, fields, until};
+use millpond_tests::patience::stand_back;
 use millpond_tests::{Conn, Options, Reply, Server};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -237,7 +238,7 @@ pub fn first_error(mut conn: Conn, command: &str, is_over: &AtomicBool) -> Optio
         if matches!(reply, Reply::Error(_)) {
             return Some(reply);
         }
-        std::thread::sleep(POLL / 5);
+        stand_back();
     }
     None
 }
