@@ -1,6 +1,6 @@
 //! Brokers that are killed, hang, or are not there yet.
 
-use crate::pond::{self, Over, Pond, assert_same, count, dump, held, info};
+use crate::pond::{self, Over, Pond, assert_same, count, dump, info, texts};
 use millpond_tests::kafka::{self, DEADLINE, Kafka, Random, projection, until};
 use millpond_tests::patience::{Patience, stand_back};
 use millpond_tests::{Conn, Reply};
@@ -94,8 +94,7 @@ fn the_broker_is_killed_and_comes_back() {
         let read = reading.join().expect("the reader ends");
         assert!(read.as_ref().is_ok_and(|rounds| *rounds > 100), "{read:?}: {:?}", info(&mut conn, "p"));
         kafka.settle(&mut late_conn, "p", &topic);
-        let expected: BTreeMap<_, _> =
-            kafka.fold(&topic, false).into_iter().map(|(key, value)| (key, held(value.as_str().unwrap()))).collect();
+        let expected = texts(kafka.fold(&topic, false));
         assert_same("the one that ran", &dump(&mut conn, "p:"), &expected);
         assert_same("the late one", &dump(&mut late_conn, "p:"), &expected);
         assert_eq!((count(&mut conn, "p", "rebuilds"), info(&mut conn, "p")["state"].clone()), (0, "live".to_owned()));

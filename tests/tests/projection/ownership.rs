@@ -1,12 +1,11 @@
 //! Keys of a projection are its own: nobody else writes, removes, or drives them out.
 
-use crate::pond::{Held, Pond, dump, held};
+use crate::pond::{Pond, dump, texts};
 use millpond_tests::kafka::{self, projection, until};
 use millpond_tests::origin::{Origin, value};
 use millpond_tests::words::request;
 use millpond_tests::{Conn, Options, Reply};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde_json::json;
 use std::io::Write;
 
 const READONLY: &str = "READONLY key belongs to projection 'p'";
@@ -222,7 +221,7 @@ fn projected_keys_are_not_evicted() {
     kafka.ask(json!({"op": "send_many", "topic": topic, "count": 300, "keys": 100, "value_size": 1000}));
     let pond = Pond::start(&kafka.config(&projection("p", &[&topic], "")));
     let mut conn = pond.ready(&["p"]);
-    let expected: BTreeMap<String, Held> = kafka.fold(&topic, false).into_iter().map(text).collect();
+    let expected = texts(kafka.fold(&topic, false));
     let used = pond.server().info().number("used_memory");
     conn.cmd("CONFIG SET maxmemory-policy allkeys-lru");
     conn.cmd(&format!("CONFIG SET maxmemory {}", used + 200_000));
@@ -239,9 +238,5 @@ fn projected_keys_are_not_evicted() {
         json!({"op": "send_many", "topic": topic, "count": 50, "keys": 50, "value_size": 1000, "key_prefix": "n"}),
     );
     kafka.settle(&mut conn, "p", &topic);
-    assert_eq!(dump(&mut conn, "p:"), kafka.fold(&topic, false).into_iter().map(text).collect());
-}
-
-fn text((key, value): (String, Value)) -> (String, Held) {
-    (key, held(value.as_str().expect("text")))
+    assert_eq!(dump(&mut conn, "p:"), texts(kafka.fold(&topic, false)));
 }

@@ -293,6 +293,11 @@ pub fn held(text: impl Into<String>) -> Held {
     Held::Text(text.into())
 }
 
+/// What strings a topic holds, as they are dumped.
+pub fn texts(fold: BTreeMap<String, Value>) -> BTreeMap<String, Held> {
+    fold.into_iter().map(|(key, value)| (key, held(value.as_str().expect("text")))).collect()
+}
+
 /// A hash of these fields.
 pub fn hash(fields: &[(&str, &str)]) -> Held {
     Held::Hash(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())

@@ -1,6 +1,6 @@
 //! When a projection may be read: after all that was there when it began, and not before.
 
-use crate::pond::{self, Pond, count, dump, errors, held, info, states};
+use crate::pond::{self, Pond, count, dump, errors, held, info, states, texts};
 use millpond_tests::kafka::{self, Kafka, config, projection, until};
 use millpond_tests::{Conn, Reply};
 use serde_json::json;
@@ -155,6 +155,14 @@ fn an_open_transaction_is_waited_for() {
     assert_eq!(dump(&mut conn, "serve:"), [("k".to_owned(), held("before"))].into());
     assert_not_ready(&pond, &mut conn, "wait");
     assert_not_ready(&pond, &mut conn, "long");
+    // Who asks what it waits for is told: the log goes on behind what is stable.
+    let at = format!("{{projection=\"long\",topic=\"{topic}\",partition=\"0\"}}");
+    until("the ends are told", || {
+        let told = pond.get("/metrics").body;
+        let is_told =
+            |name: &str, value: i64| told.contains(&format!("millpond_projection_partition_{name}{at} {value}\n"));
+        (is_told("stable_end", 1) && is_told("log_end", 3)).then_some(())
+    });
     kafka.ask(json!({"op": "commit", "tx": "open-tx"}));
     let all = [("k".to_owned(), held("within")), ("later".to_owned(), held("v"))];
     for name in ["serve", "wait", "long"] {
@@ -241,8 +249,7 @@ fn logs_with_gaps() {
     let pond = Pond::start(&kafka.config(&projection("p", &[&topic], "")));
     let mut conn = pond.ready(&["p"]);
     kafka.settle(&mut conn, "p", &topic);
-    let fold = kafka.fold(&topic, false).into_iter().map(|(key, value)| (key, held(value.as_str().unwrap())));
-    assert_eq!(dump(&mut conn, "p:"), fold.collect());
+    assert_eq!(dump(&mut conn, "p:"), texts(kafka.fold(&topic, false)));
 }
 
 /// A batch that is damaged on the broker's disk is not served: its partition stands there, and others are read. Passing it

@@ -1,16 +1,11 @@
 //! Logs that are no longer what was read of them: topics deleted and made anew, records deleted before they were read.
 
-use crate::pond::{Held, Over, Pond, assert_same, count, dump, first_error, held, info, rebuilt, states};
+use crate::pond::{Over, Pond, assert_same, count, dump, first_error, info, rebuilt, states, texts};
 use millpond_tests::Reply;
 use millpond_tests::kafka::{self, Kafka, projection, until};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde_json::json;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-
-fn texts(fold: BTreeMap<String, Value>) -> BTreeMap<String, Held> {
-    fold.into_iter().map(|(key, value)| (key, held(value.as_str().expect("text")))).collect()
-}
 
 fn fill(kafka: &mut Kafka, topic: &str, prefix: &str, count: usize) {
     // With a client of its own: another one may have the old topic in mind.

@@ -1,6 +1,6 @@
 //! Servers that are killed read their topics anew, and hold what these hold.
 
-use crate::pond::{Held, Over, Pond, assert_same, dump, held};
+use crate::pond::{Held, Over, Pond, assert_same, dump, texts};
 use millpond_tests::kafka::{self, Kafka, Random, projection, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -33,10 +33,6 @@ fn flat(value: &Value, prefix: &str, to: &mut BTreeMap<String, String>) {
             other => drop(to.insert(name, other.to_string())),
         }
     }
-}
-
-fn texts(fold: BTreeMap<String, Value>) -> BTreeMap<String, Held> {
-    fold.into_iter().map(|(key, value)| (key, held(value.as_str().expect("text")))).collect()
 }
 
 fn hashes(fold: BTreeMap<String, Value>) -> BTreeMap<String, Held> {
